@@ -1,0 +1,95 @@
+"""Parameters and multiply-accumulates of a network by arithmetic, block by block.
+
+Mirrors `ckrm_tf.resnet`: whoever changes a block there changes its cost here, and the tests
+compare the two on random widths.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ckrm_tf.layout import Layout
+
+if TYPE_CHECKING:
+    from ckrm_tf.widths import Stage, Widths
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Trainable parameters, moving statistics and multiply-accumulates; costs add up."""
+
+    params: int = 0
+    statistics: int = 0
+    macs: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            self.params + other.params,
+            self.statistics + other.statistics,
+            self.macs + other.macs,
+        )
+
+    @property
+    def total(self) -> int:
+        """What Keras's `count_params()` reads: trainable and moving statistics."""
+        return self.params + self.statistics
+
+
+def conv_bn_cost(
+    size: tuple[int, int],
+    channels: int,
+    filters: int,
+    kernel: int,
+    *,
+    bias: bool,
+    groups: int = 1,
+) -> Cost:
+    """A convolution whose output is `size` (height, width), and the batch norm after it."""
+    weights = kernel * kernel * channels * filters // groups
+    return Cost(
+        params=weights + (filters if bias else 0) + 2 * filters,
+        statistics=2 * filters,
+        macs=weights * size[0] * size[1],
+    )
+
+
+def downsampled(size: tuple[int, int], stride: int) -> tuple[int, int]:
+    """The size after a strided convolution with "same" padding."""
+    return -(-size[0] // stride), -(-size[1] // stride)
+
+
+def block_cost(
+    size: tuple[int, int], channels: int, stage: Stage, stride: int, layout: Layout, *, first: bool
+) -> Cost:
+    """One bottleneck on an input of `size` and `channels`; the first of a stage projects."""
+    after = downsampled(size, stride)
+    inner = after if layout.stride_conv == 1 else size
+    cost = conv_bn_cost(inner, channels, stage.mid, 1, bias=layout.bias)
+    cost += conv_bn_cost(after, stage.mid, stage.mid, 3, bias=layout.bias, groups=layout.groups)
+    cost += conv_bn_cost(after, stage.mid, stage.out, 1, bias=layout.bias)
+    if first:
+        cost += conv_bn_cost(after, channels, stage.out, 1, bias=layout.bias)
+    return cost
+
+
+def network_cost(
+    widths: Widths, input_shape: tuple[int, int, int], classes: int, layout: Layout
+) -> Cost:
+    """The whole network: stem, stages, dense head."""
+    height, width, channels = input_shape
+    size = downsampled((height, width), 2)
+    cost = conv_bn_cost(size, channels, widths.stem, 7, bias=layout.bias)
+    if layout.pool:
+        size = downsampled(size, 2)
+    channels = widths.stem
+    for number, stage in enumerate(widths.stages):
+        stride = layout.first_stride if number == 0 else 2
+        for block in range(stage.blocks):
+            first = block == 0
+            cost += block_cost(size, channels, stage, stride if first else 1, layout, first=first)
+            if first:
+                size = downsampled(size, stride)
+            channels = stage.out
+    head = Cost(params=(channels + 1) * classes, macs=channels * classes)
+    return cost + head

@@ -1,0 +1,46 @@
+"""What surrounds the widths: strides, pooling, biases and the kind of 3x3 convolution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from ckrm_tf.errors import CKRMError
+
+Convolution = Literal["plain", "slim"]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The fixed part of a bottleneck ResNet. The defaults are the CKRM paper's network.
+
+    Attributes:
+        pool: a 3x3/2 max-pool after the stem.
+        first_stride: stride of the first stage (2 without the pool, 1 with it).
+        stride_conv: which convolution of a stage's first block has the stride: 1 (the first 1x1,
+            as the CKRM authors) or 2 (the 3x3, as torchvision's "v1.5").
+        bias: a bias in every plain convolution, although batch norm follows.
+        conv: the kind of 3x3 convolution: "plain", or "slim" (SlimConv, arXiv 2003.07469).
+        ratio: SlimConv's k = channels in / channels out; unused by "plain".
+        groups: groups of the 3x3 convolution (32 for ResNeXt).
+    """
+
+    pool: bool = False
+    first_stride: int = 2
+    stride_conv: int = 1
+    bias: bool = True
+    conv: Convolution = "plain"
+    ratio: float = 4 / 3
+    groups: int = 1
+
+    def __post_init__(self) -> None:
+        if self.stride_conv not in (1, 2):
+            raise CKRMError("stride_conv", expected="1 or 2", received=self.stride_conv)
+        if self.conv not in ("plain", "slim"):
+            raise CKRMError("conv", expected="'plain' or 'slim'", received=repr(self.conv))
+
+    @classmethod
+    def torchvision(cls, **changes: Any) -> Layout:
+        """torchvision's ResNet: max-pool, stride in the 3x3, no biases."""
+        base = cls(pool=True, first_stride=1, stride_conv=2, bias=False)
+        return replace(base, **changes)

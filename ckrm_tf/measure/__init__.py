@@ -1,0 +1,1 @@
+"""Measures of redundancy: arrays in, arrays out; a table per model."""
