@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ckrm_tf.errors import CKRMError
+from ckrm_tf.layers.slim_shape import check_groups
 from ckrm_tf.layout import Layout
 
 if TYPE_CHECKING:
@@ -46,6 +48,8 @@ def conv_bn_cost(
     groups: int = 1,
 ) -> Cost:
     """A convolution whose output is `size` (height, width), and the batch norm after it."""
+    check_groups(channels, groups)
+    check_groups(filters, groups)
     weights = kernel * kernel * channels * filters // groups
     return Cost(
         params=weights + (filters if bias else 0) + 2 * filters,
@@ -73,10 +77,35 @@ def block_cost(
     return cost
 
 
+def check_input(input_shape: tuple[int, int, int], classes: int, widths: Widths) -> None:
+    """Refuse an input that the network's strides would reduce to nothing, or one class."""
+    listed = isinstance(input_shape, tuple | list) and len(input_shape) == 3
+    if not listed or not all(isinstance(side, int) and side > 0 for side in input_shape):
+        raise CKRMError(
+            "input_shape",
+            expected="(height, width, channels), each at least 1",
+            received=input_shape,
+        )
+    smallest = 2 ** len(widths.stages)
+    if min(input_shape[:2]) < smallest:
+        raise CKRMError(
+            "image size too small for the network",
+            expected=f"sides of at least {smallest} pixels ({len(widths.stages)} stages)",
+            received=f"{input_shape[0]}x{input_shape[1]}",
+        )
+    if not isinstance(classes, int) or classes < 2:
+        raise CKRMError("classes", expected="at least 2", received=classes)
+
+
 def network_cost(
     widths: Widths, input_shape: tuple[int, int, int], classes: int, layout: Layout
 ) -> Cost:
-    """The whole network: stem, stages, dense head."""
+    """The whole network: stem, stages, dense head.
+
+    Raises:
+        CKRMError: for an input, classes or groups the network cannot be built with.
+    """
+    check_input(input_shape, classes, widths)
     height, width, channels = input_shape
     size = downsampled((height, width), 2)
     cost = conv_bn_cost(size, channels, widths.stem, 7, bias=layout.bias)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ckrm_tf.errors import CKRMError
+from ckrm_tf.layers.slim_shape import check_groups, fold_count
 
 Convolution = Literal["plain", "slim"]
 
@@ -23,6 +24,8 @@ class Layout:
         conv: the kind of 3x3 convolution: "plain", or "slim" (SlimConv, arXiv 2003.07469).
         ratio: SlimConv's k = channels in / channels out; unused by "plain".
         groups: groups of the 3x3 convolution (32 for ResNeXt).
+        bottom_groups: groups of SlimConv's lower 3x3; by default as many of `groups` as divide
+            its channels. The published SC-ResNeXt-101 32x3d has 16.
     """
 
     pool: bool = False
@@ -32,12 +35,19 @@ class Layout:
     conv: Convolution = "plain"
     ratio: float = 4 / 3
     groups: int = 1
+    bottom_groups: int | None = None
 
     def __post_init__(self) -> None:
         if self.stride_conv not in (1, 2):
             raise CKRMError("stride_conv", expected="1 or 2", received=self.stride_conv)
+        if self.first_stride not in (1, 2):
+            raise CKRMError("first_stride", expected="1 or 2", received=self.first_stride)
         if self.conv not in ("plain", "slim"):
             raise CKRMError("conv", expected="'plain' or 'slim'", received=repr(self.conv))
+        fold_count(self.ratio)
+        check_groups(0, self.groups)
+        if self.bottom_groups is not None:
+            check_groups(0, self.bottom_groups)
 
     @classmethod
     def torchvision(cls, **changes: Any) -> Layout:

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from ckrm_tf.errors import CKRMError
+from ckrm_tf.cost import network_cost
 from ckrm_tf.layout import Layout
 from ckrm_tf.widths import Stage, Widths
 
@@ -61,26 +61,6 @@ class _Builder:
         return layers.ReLU(name=f"{name}_relu")(x)
 
 
-def check_input(input_shape: tuple[int, int, int], classes: int, widths: Widths) -> None:
-    """Refuse an input that the network's strides would reduce to nothing, or one class."""
-    sides_ok = len(input_shape) == 3 and all(isinstance(s, int) and s > 0 for s in input_shape)
-    if not sides_ok:
-        raise CKRMError(
-            "input_shape",
-            expected="(height, width, channels), each at least 1",
-            received=input_shape,
-        )
-    smallest = 2 ** len(widths.stages)
-    if min(input_shape[:2]) < smallest:
-        raise CKRMError(
-            "image size too small for the network",
-            expected=f"sides of at least {smallest} pixels ({len(widths.stages)} stages)",
-            received=f"{input_shape[0]}x{input_shape[1]}",
-        )
-    if not isinstance(classes, int) or classes < 2:
-        raise CKRMError("classes", expected="at least 2", received=classes)
-
-
 def resnet(
     widths: Widths,
     input_shape: tuple[int, int, int] = (224, 224, 1),
@@ -106,10 +86,12 @@ def resnet(
         `stage2_block1_shortcut`; batch norms add `_bn`.
 
     Raises:
-        CKRMError: when the input is too small for the strides, or `classes` below 2.
+        CKRMError: when the input is too small for the strides, `classes` is below 2, or a width
+            does not divide into the layout's groups.
     """
-    check_input(input_shape, classes, widths)
     layout = layout or Layout()
+    # The arithmetic refuses what cannot be built, in the user's words rather than in Keras's.
+    network_cost(widths, input_shape, classes, layout)
     build = _Builder(layout, kernel_regularizer)
     image = keras.Input(input_shape, name="image")
     x = build.conv_bn(image, widths.stem, 7, "stem_conv", 2)
