@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ckrm_tf.errors import CKRMError
-from ckrm_tf.layers.slim_shape import check_groups
+from ckrm_tf.layers.slim_shape import check_groups, slim_shape
 from ckrm_tf.layout import Layout
 
 if TYPE_CHECKING:
@@ -63,15 +63,43 @@ def downsampled(size: tuple[int, int], stride: int) -> tuple[int, int]:
     return -(-size[0] // stride), -(-size[1] // stride)
 
 
+def slim_cost(
+    size: tuple[int, int], channels: int, stride: int, layout: Layout
+) -> tuple[Cost, int]:
+    """A `SlimConv2D` on an input of `size` (height, width): its cost and its output channels."""
+    shape = slim_shape(channels, layout.ratio, layout.groups, layout.bottom_groups)
+    after = downsampled(size, stride)
+    cost = conv_bn_cost((1, 1), channels, shape.squeeze, 1, bias=False)
+    excite = shape.squeeze * channels
+    cost += Cost(params=excite + channels, macs=excite)
+    cost += conv_bn_cost(after, shape.top, shape.top, 3, bias=False, groups=shape.groups)
+    cost += conv_bn_cost(size, shape.top, shape.bottom, 1, bias=False)
+    cost += conv_bn_cost(
+        after, shape.bottom, shape.bottom, 3, bias=False, groups=shape.bottom_groups
+    )
+    return cost, shape.output
+
+
+def middle_cost(
+    size: tuple[int, int], channels: int, stride: int, layout: Layout
+) -> tuple[Cost, int]:
+    """The 3x3 of a bottleneck on an input of `size`: its cost and its output channels."""
+    if layout.conv == "slim":
+        return slim_cost(size, channels, stride, layout)
+    after = downsampled(size, stride)
+    cost = conv_bn_cost(after, channels, channels, 3, bias=layout.bias, groups=layout.groups)
+    return cost, channels
+
+
 def block_cost(
     size: tuple[int, int], channels: int, stage: Stage, stride: int, layout: Layout, *, first: bool
 ) -> Cost:
     """One bottleneck on an input of `size` and `channels`; the first of a stage projects."""
     after = downsampled(size, stride)
-    inner = after if layout.stride_conv == 1 else size
+    inner, rest = (after, 1) if layout.stride_conv == 1 else (size, stride)
     cost = conv_bn_cost(inner, channels, stage.mid, 1, bias=layout.bias)
-    cost += conv_bn_cost(after, stage.mid, stage.mid, 3, bias=layout.bias, groups=layout.groups)
-    cost += conv_bn_cost(after, stage.mid, stage.out, 1, bias=layout.bias)
+    middle, filters = middle_cost(inner, stage.mid, rest, layout)
+    cost += middle + conv_bn_cost(after, filters, stage.out, 1, bias=layout.bias)
     if first:
         cost += conv_bn_cost(after, channels, stage.out, 1, bias=layout.bias)
     return cost

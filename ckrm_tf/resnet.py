@@ -8,6 +8,7 @@ import keras
 from keras import layers
 
 from ckrm_tf.cost import network_cost
+from ckrm_tf.layers.slim_conv import SlimConv2D
 from ckrm_tf.layout import Layout
 from ckrm_tf.widths import Stage, Widths
 
@@ -45,7 +46,18 @@ class _Builder:
         )(x)
 
     def middle(self, x: Any, stage: Stage, name: str, stride: int) -> Any:
-        return self.conv_bn(x, stage.mid, 3, name, stride, self.layout.groups)
+        if self.layout.conv == "plain":
+            return self.conv_bn(x, stage.mid, 3, name, stride, self.layout.groups)
+        return SlimConv2D(
+            self.layout.ratio,
+            strides=stride,
+            groups=self.layout.groups,
+            bottom_groups=self.layout.bottom_groups,
+            kernel_regularizer=self.regularizer,
+            momentum=BN_MOMENTUM,
+            epsilon=BN_EPSILON,
+            name=name,
+        )(x)
 
     def block(self, x: Any, stage: Stage, name: str, stride: int, *, first: bool) -> Any:
         strides = (stride, 1) if self.layout.stride_conv == 1 else (1, stride)
@@ -83,7 +95,8 @@ def resnet(
     Returns:
         A functional model from `image` (batch, height, width, channels) to `logits`
         (batch, classes). Convolutions are named `stem_conv`, `stage2_block1_conv2`,
-        `stage2_block1_shortcut`; batch norms add `_bn`.
+        `stage2_block1_shortcut`; batch norms add `_bn`. With `Layout(conv="slim")` the `conv2` are
+        `SlimConv2D` layers, which hold their convolutions and batch norms themselves.
 
     Raises:
         CKRMError: when the input is too small for the strides, `classes` is below 2, or a width

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ckrm_tf import CKRMError, Layout, Stage, Widths
@@ -48,6 +50,52 @@ def test_resnext_50_32x4d() -> None:
     cost = widths.cost((224, 224, 3), 1000, Layout.torchvision(groups=32))
     assert cost.params == 25_028_904
     assert cost.macs / 1e9 == pytest.approx(4.23, abs=5e-3)
+
+
+IMAGENET = ((224, 224, 3), 1000)
+RESNEXT = ((4, 96, 256), (8, 192, 512), (18, 384, 1024), (3, 768, 2048))
+
+
+@pytest.mark.parametrize(
+    ("widths", "layout", "params", "gmacs", "statistics"),
+    [
+        (Widths.standard(50), {}, 16_758_740, 2.652, 53_356),
+        (Widths.standard(101), {}, 27_956_708, 4.822, 105_852),
+        (Widths.standard(152), {}, 37_181_908, None, None),
+        (Widths.standard(50), {"ratio": 8 / 3}, 12_098_388, 1.880, 49_580),
+        (Widths.standard(50), {"ratio": 2}, 13_413_470, 2.091, None),
+        (
+            Widths(64, tuple(Stage(*s) for s in RESNEXT)),
+            {"ratio": 2, "groups": 32, "bottom_groups": 16},
+            23_698_976,
+            4.581,
+            None,
+        ),
+    ],
+    ids=["50", "101", "152", "50-8/3", "50-2", "resnext101"],
+)
+def test_published_slim_networks(
+    widths: Widths,
+    layout: dict[str, Any],
+    params: int,
+    gmacs: float | None,
+    statistics: int | None,
+) -> None:
+    cost = widths.cost(*IMAGENET, Layout.torchvision(conv="slim", **layout))
+    assert cost.params == params
+    if statistics is not None:
+        assert cost.statistics == statistics
+    if gmacs is not None:
+        assert cost.macs / 1e9 == pytest.approx(gmacs, abs=5e-4)
+
+
+def test_resnext_50_slim() -> None:
+    """32x4d at k = 4/3: the lower 3x3 has the groups of the upper one without being told."""
+    stages = ((3, 128, 256), (4, 256, 512), (6, 512, 1024), (3, 1024, 2048))
+    widths = Widths(64, tuple(Stage(*s) for s in stages))
+    cost = widths.cost(*IMAGENET, Layout.torchvision(conv="slim", groups=32))
+    assert cost.params == 22_492_512
+    assert cost.macs / 1e9 == pytest.approx(3.821, abs=5e-4)
 
 
 def test_costs_add_up() -> None:

@@ -103,6 +103,42 @@ def test_arithmetic_is_what_keras_builds(
     assert observed_macs(model, np.zeros((1, *shape), "float32")) == cost.macs
 
 
+@settings(
+    max_examples=8,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+@given(
+    mids=st.lists(st.integers(1, 40), min_size=1, max_size=2),
+    folds=st.sampled_from([2, 3, 4, 5]),
+    stride_conv=st.sampled_from([1, 2]),
+    bias=st.booleans(),
+    pool=st.booleans(),
+    grouped=st.booleans(),
+    side=st.integers(4, 13),
+)
+def test_arithmetic_is_what_keras_builds_with_slim_convolutions(
+    mids: list[int],
+    folds: int,
+    stride_conv: int,
+    bias: bool,
+    pool: bool,
+    grouped: bool,
+    side: int,
+) -> None:
+    if grouped:  # two groups divide the upper 3x3 of any multiple of twice the folds
+        mids = [(mid % 3 + 1) * 2 * folds for mid in mids]
+    layout = Layout(pool, 2, stride_conv, bias, "slim", folds / 1.5, 1 + grouped)
+    widths = Widths(3, tuple(Stage(1, mid, 4) for mid in mids))
+    shape = (side, side + 1, 2)
+    model = resnet(widths, shape, 2, layout=layout)
+    cost = widths.cost(shape, 2, layout)
+    assert trainable(model) == cost.params
+    assert model.count_params() == cost.total
+    assert observed_macs(model, np.zeros((1, *shape), "float32")) == cost.macs
+
+
 def test_ports_and_names() -> None:
     model = resnet(TINY, (32, 24, 1), 3)
     assert model.output_names == ["logits"]
