@@ -1,0 +1,84 @@
+"""Area under the ROC curve by ranks: binary, per class, macro, and under resampling weights."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import rankdata
+
+from ckrm_tf.stats.checks import check_binary, check_classes
+
+
+def auc(labels: ArrayLike, scores: ArrayLike) -> float:
+    """Probability that a positive scores above a negative; a tie counts one half.
+
+    Args:
+        labels: (n,), 0 or 1.
+        scores: (n,), larger means more likely positive.
+
+    Raises:
+        CKRMError: when a class is absent, a score is not finite or the lengths differ.
+    """
+    positive, values = check_binary(labels, scores)
+    return float(_rank_auc(positive[:, None], values[:, None])[0])
+
+
+def class_auc(labels: ArrayLike, probabilities: ArrayLike) -> np.ndarray:
+    """AUC of each class against the rest, shape (classes,).
+
+    Args:
+        labels: (n,), class indices; every class must occur.
+        probabilities: (n, classes).
+
+    Raises:
+        CKRMError: when a class is absent, a value is not finite or the shapes do not fit.
+    """
+    truth, values = check_classes(labels, probabilities)
+    return _rank_auc(truth[:, None] == np.arange(values.shape[1]), values)
+
+
+def macro_auc(labels: ArrayLike, probabilities: ArrayLike) -> float:
+    """Unweighted mean of `class_auc`, the one-vs-rest macro AUC."""
+    return float(class_auc(labels, probabilities).mean())
+
+
+def _rank_auc(positive: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Mann-Whitney's U over the number of pairs, for each column of (n, columns) arrays."""
+    ranks = rankdata(scores, axis=0)
+    positives = positive.sum(axis=0)
+    negatives = len(positive) - positives
+    rank_sum = np.where(positive, ranks, 0.0).sum(axis=0)
+    return (rank_sum - positives * (positives + 1) / 2) / (positives * negatives)
+
+
+def weighted_macro_auc(
+    labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """Macro AUC of each resample, where weight w means that the image was drawn w times.
+
+    Sorts once for all resamples, which makes a bootstrap cost one cumulative sum a resample.
+
+    Args:
+        labels: (n,), class indices, checked.
+        probabilities: (n, classes), checked.
+        weights: (samples, n), not negative; no class may weigh 0 in a sample.
+
+    Returns:
+        (samples,) macro AUCs.
+    """
+    classes = probabilities.shape[1]
+    total = np.zeros(len(weights))
+    for index in range(classes):
+        scores = probabilities[:, index]
+        order = np.argsort(scores, kind="stable")
+        positive = labels[order] == index
+        ordered = weights[:, order]
+        inside, outside = ordered * positive, ordered * ~positive
+        starts = np.flatnonzero(np.diff(scores[order], prepend=-np.inf) > 0)
+        if len(starts) < len(scores):
+            inside = np.add.reduceat(inside, starts, axis=1)
+            outside = np.add.reduceat(outside, starts, axis=1)
+        below = np.cumsum(outside, axis=1) - outside / 2
+        pairs = inside.sum(axis=1) * outside.sum(axis=1)
+        total += np.einsum("ij,ij->i", inside, below) / pairs
+    return total / classes
