@@ -130,6 +130,9 @@ def network_cost(
 ) -> Cost:
     """The whole network: stem, stages, dense head.
 
+    A CAM head has the same parameters, and its logits need no more multiply-accumulates: they are
+    linear, so the mean may be taken before the weights.
+
     Raises:
         CKRMError: for an input, classes or groups the network cannot be built with.
     """

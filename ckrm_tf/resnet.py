@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import keras
 from keras import layers
 
 from ckrm_tf.cost import network_cost
+from ckrm_tf.errors import unknown_name
+from ckrm_tf.layers.cam import CAMHead
 from ckrm_tf.layers.slim_conv import SlimConv2D
 from ckrm_tf.layout import Layout
 from ckrm_tf.widths import Stage, Widths
@@ -80,6 +82,7 @@ def resnet(
     *,
     layout: Layout | None = None,
     kernel_regularizer: Any = None,
+    head: Literal["dense", "cam"] = "dense",
     name: str = "resnet",
 ) -> keras.Model:
     """A bottleneck ResNet (He et al. 2015) with any widths, in the CKRM paper's layout by default.
@@ -90,6 +93,8 @@ def resnet(
         classes: number of outputs, at least 2.
         layout: strides, pooling, biases, kind of 3x3; see `Layout`.
         kernel_regularizer: anything Keras takes, put on every convolution kernel.
+        head: "dense", global average pooling and a dense layer; or "cam", a `CAMHead` with as many
+            parameters, for GG-CAM. `cam_model` adds the class activation maps to either.
         name: the model's name.
 
     Returns:
@@ -99,10 +104,12 @@ def resnet(
         `SlimConv2D` layers, which hold their convolutions and batch norms themselves.
 
     Raises:
-        CKRMError: when the input is too small for the strides, `classes` is below 2, or a width
-            does not divide into the layout's groups.
+        CKRMError: when the input is too small for the strides, `classes` is below 2, a width does
+            not divide into the layout's groups, or the head is unknown.
     """
     layout = layout or Layout()
+    if head not in ("dense", "cam"):
+        raise unknown_name("head", head, ("dense", "cam"))
     # The arithmetic refuses what cannot be built, in the user's words rather than in Keras's.
     network_cost(widths, input_shape, classes, layout)
     build = _Builder(layout, kernel_regularizer)
@@ -118,6 +125,9 @@ def resnet(
             x = build.block(
                 x, stage, f"stage{number}_block{block}", stride if first else 1, first=first
             )
-    x = layers.GlobalAveragePooling2D(name="pool")(x)
-    logits = layers.Dense(classes, name="logits")(x)
+    if head == "cam":
+        logits, _ = CAMHead(classes, name="logits")(x)
+    else:
+        x = layers.GlobalAveragePooling2D(name="pool")(x)
+        logits = layers.Dense(classes, name="logits")(x)
     return keras.Model(image, logits, name=name)
