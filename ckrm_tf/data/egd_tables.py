@@ -1,0 +1,163 @@
+"""The tables of EGD-CXR: which image is whose, its label, and where the reader looked."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ckrm_tf.errors import CKRMError, unknown_name
+
+MASTER = "master_sheet.csv"
+# Label 0, 1, 2: the columns of the master sheet of which exactly one is 1.
+CLASS_NAMES = ("Normal", "CHF", "pneumonia")
+GAZE_FILES = {"fixations": "fixations.csv", "eye_gaze": "eye_gaze.csv"}
+# eye_gaze.csv holds 1.5 million rows of 37 columns: three are read, this many rows at a time.
+CHUNK_ROWS = 200_000
+# A calibration screen carries the id of an image without its last five characters.
+CALIBRATION_CUT = 5
+
+
+@dataclass(frozen=True)
+class Master:
+    """The images of the data set, in the order of the table.
+
+    Attributes:
+        ids: (n,) the dicom_id of each image.
+        files: each image's path below the MIMIC-CXR folder, "files/p10/...".
+        patients: each image's patient.
+        labels: (n,) int64: 0 Normal, 1 CHF, 2 pneumonia.
+    """
+
+    ids: np.ndarray
+    files: tuple[str, ...]
+    patients: tuple[str, ...]
+    labels: np.ndarray
+
+
+def read_master(path: Path) -> Master:
+    """Read `master_sheet.csv`; its last column holds line breaks inside quotes.
+
+    Raises:
+        CKRMError: when the file or a column is missing, an image stands there twice, or not
+            exactly one of the three labels of an image is 1.
+    """
+    names = ("dicom_id", "path", "patient_id", *CLASS_NAMES)
+    columns = _columns(path, names)
+    table = _read(path, usecols=list(columns.values()), dtype=str)
+    table = table.rename(columns={found: name for name, found in columns.items()})
+    table = table.dropna(subset=["dicom_id"])
+    if table.empty:
+        raise CKRMError(f"{path}: images", expected="at least one", received="none")
+    for name in ("path", "patient_id"):
+        blank = table.loc[table[name].isna(), "dicom_id"]
+        if len(blank):
+            raise CKRMError(f"{path}: column {name!r} is blank", received=blank.iloc[0])
+    twice = table.loc[table["dicom_id"].duplicated(), "dicom_id"]
+    if len(twice):
+        raise CKRMError(f"{path}: one row an image", received=f"two of {twice.iloc[0]}")
+    marks = table[list(CLASS_NAMES)].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+    wrong = ~(np.isin(marks, (0, 1)).all(axis=1) & (marks.sum(axis=1) == 1))
+    if wrong.any():
+        first = int(np.argmax(wrong))
+        raise CKRMError(
+            f"{path}: label of image {table['dicom_id'].iloc[first]}",
+            expected=f"1 in one of {', '.join(CLASS_NAMES)}, 0 in the others",
+            received=", ".join(f"{mark:g}" for mark in marks[first]),
+        )
+    return Master(
+        table["dicom_id"].to_numpy(str),
+        tuple(table["path"]),
+        tuple(table["patient_id"]),
+        marks.argmax(axis=1).astype(np.int64),
+    )
+
+
+@dataclass(frozen=True)
+class Gaze:
+    """Gaze points, by image.
+
+    Attributes:
+        points: dicom_id -> (m, 2) float64, x and y in pixels of the full-size film, as they stand
+            in the table: those beside the film too. Images without a row are absent.
+        unknown: ids that are neither an image of the master sheet nor a calibration screen.
+    """
+
+    points: dict[str, np.ndarray]
+    unknown: tuple[str, ...]
+
+
+def read_gaze(release: Path, kind: str, ids: Collection[str]) -> Gaze:
+    """Read `fixations.csv` or `eye_gaze.csv`, X_ORIGINAL and Y_ORIGINAL only.
+
+    FPOGX and FPOGY are not used: they are fractions of the screen, and the published mapping to
+    the film takes a canvas height that is not the one shown. Nor is the time, which starts again
+    with each image. Rows of calibration screens are dropped.
+
+    Raises:
+        CKRMError: when `kind` is unknown, or the file or a column is missing.
+    """
+    if kind not in GAZE_FILES:
+        raise unknown_name("gaze source", kind, GAZE_FILES)
+    path = release / GAZE_FILES[kind]
+    names = ("DICOM_ID", "X_ORIGINAL", "Y_ORIGINAL")
+    columns = _columns(path, names)
+    known, calibration = set(ids), {name[:-CALIBRATION_CUT] for name in ids}
+    found: dict[str, list[np.ndarray]] = {}
+    unknown: set[str] = set()
+    types = {columns["DICOM_ID"]: str}
+    for chunk in _read(path, usecols=list(columns.values()), dtype=types, chunksize=CHUNK_ROWS):
+        for name, rows in chunk.groupby(columns["DICOM_ID"], sort=False):
+            if name in known:
+                pair = rows[[columns["X_ORIGINAL"], columns["Y_ORIGINAL"]]]
+                numbers = pair.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+                found.setdefault(str(name), []).append(numbers)
+            elif name not in calibration:
+                unknown.add(str(name))
+    points = {name: np.concatenate(parts) for name, parts in found.items()}
+    return Gaze(points, tuple(sorted(unknown)))
+
+
+def read_boxes(path: Path) -> dict[str, dict[str, tuple[float, float, float, float]]]:
+    """Read `bounding_boxes.csv`: dicom_id -> region -> (x1, y1, x2, y2) in full-size pixels.
+
+    The file's own order is x1, x2, y1, y2; here it is the usual one.
+
+    Raises:
+        CKRMError: when the file or a column is missing.
+    """
+    names = ("dicom_id", "bbox_name", "x1", "y1", "x2", "y2")
+    columns = _columns(path, names)
+    table = _read(path, usecols=list(columns.values()))
+    boxes: dict[str, dict[str, tuple[float, float, float, float]]] = {}
+    for name, region, *corners in table[list(columns.values())].itertuples(index=False):
+        x1, y1, x2, y2 = (float(corner) for corner in corners)
+        boxes.setdefault(str(name), {})[str(region)] = x1, y1, x2, y2
+    return boxes
+
+
+def _columns(path: Path, names: Sequence[str]) -> dict[str, str]:
+    """Each wanted column as the file spells it: DICOM_ID in one table is dicom_id in another."""
+    header = [str(column) for column in _read(path, nrows=0).columns]
+    spelling = {column.strip().lower(): column for column in header}
+    missing = [name for name in names if name.lower() not in spelling]
+    if missing:
+        raise CKRMError(
+            f"{path}: column {', '.join(missing)} is missing",
+            received=", ".join(header[:8]) + (", ..." if len(header) > 8 else ""),
+        )
+    return {name: spelling[name.lower()] for name in names}
+
+
+def _read(path: Path, **options: Any) -> Any:
+    """`pandas.read_csv`; no bad byte in a free text column that nobody reads stops it."""
+    try:
+        return pd.read_csv(path, encoding="utf-8-sig", encoding_errors="replace", **options)
+    except FileNotFoundError as error:
+        raise CKRMError("EGD-CXR file not found", received=str(path)) from error
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise CKRMError(f"{path} is not a table of comma-separated values: {error}") from error
