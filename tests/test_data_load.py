@@ -26,3 +26,12 @@ def test_a_misspelt_option_names_the_nearest(tmp_path: Path) -> None:
         load_dataset(tmp_path, chanels=3)
     with pytest.raises(CKRMError, match="unknown option of load_npz"):
         load_dataset(tmp_path / "x.npz", channels=3)
+
+
+def test_egd_cxr_reaches_its_own_reader(tmp_path: Path) -> None:
+    with pytest.raises(CKRMError, match="unknown option of load_egd_cxr"):
+        load_dataset(f"egd-cxr:{tmp_path}", no_such_option=1)
+    # An empty folder is refused by the reader itself, not taken for an unknown source.
+    with pytest.raises(CKRMError) as caught:
+        load_dataset(f"egd-cxr:{tmp_path}")
+    assert "unknown data source" not in str(caught.value)

@@ -12,7 +12,7 @@ from typing import Any
 from ckrm_tf.data.dataset import Dataset, Split, check_dataset
 from ckrm_tf.data.folder import load_folder
 from ckrm_tf.data.npz import load_npz
-from ckrm_tf.data.phantom import phantom
+from ckrm_tf.data.phantom import phantom as draw_phantom
 from ckrm_tf.data.resize import Size, resize_dataset
 from ckrm_tf.errors import CKRMError, unknown_name
 
@@ -48,7 +48,7 @@ def load_dataset(
     source = fspath(source)
     if source == "phantom":
         size = {} if image_size is None else {"image_size": image_size}
-        return check_dataset(_call(phantom, seed=seed, **size, **options))
+        return check_dataset(_call(draw_phantom, seed=seed, **size, **options))
     if source.startswith(EGD_PREFIX):
         # Imported here: it needs a DICOM reader, which the default install does not bring.
         from ckrm_tf.data.egd_cxr import load_egd_cxr  # noqa: PLC0415
