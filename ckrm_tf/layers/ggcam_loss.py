@@ -79,6 +79,8 @@ class GGCAMLoss(layers.Layer):
             self.add_weight(name=name, shape=(), initializer=keras.initializers.Constant(value))
             for name, value in self.start.items()
         )
+        # No weight waits for a shape; a model around this layer would warn that one does.
+        self.built = True
 
     def terms(self, maps: Any, logits: Any, labels: Any, gaze: Any) -> tuple[Any, Any]:
         """CE and D before scaling, for logs; arguments as in `call`."""
