@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -95,6 +95,7 @@ kernels = st.sampled_from([2, 3]).flatmap(
 )
 
 
+@settings(deadline=None)  # slow shared machines
 @given(kernels)
 def test_inequalities_between_criteria(kernel):
     v = {criterion: slice_values(kernel, criterion) for criterion in CRITERIA}
@@ -110,6 +111,7 @@ def test_inequalities_between_criteria(kernel):
     assert np.all(v["weight"] <= norm * (1 + 1e-12))
 
 
+@settings(deadline=None)  # slow shared machines
 @given(seed=st.integers(0, 10_000), exponent=st.floats(-2, 0.5))
 def test_what_one_threshold_prunes_is_nested(seed, exponent):
     # Random kernels are not defective, so the sets themselves are nested.
