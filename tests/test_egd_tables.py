@@ -175,6 +175,13 @@ class TestGazeTable:
             warnings.simplefilter("error")
             load(tree.release)
 
+    @pytest.mark.filterwarnings("ignore:Length of header:pandas.errors.ParserWarning")
+    def test_rows_that_end_in_a_comma(self, tree):
+        ids = [film.dicom_id for film in tree.films]
+        tree.edit("fixations.csv", lambda rows: [rows[0], *([*row, ""] for row in rows[1:])])
+        points = read_gaze(tree.release, "fixations", ids).points
+        np.testing.assert_array_equal(points[ids[0]][:5], tree.films[0].points)
+
     @pytest.mark.parametrize("column", ["DICOM_ID", "X_ORIGINAL", "Y_ORIGINAL"])
     def test_missing_column(self, tree, load, column):
         tree.edit(

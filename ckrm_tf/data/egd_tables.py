@@ -20,6 +20,13 @@ GAZE_FILES = {"fixations": "fixations.csv", "eye_gaze": "eye_gaze.csv"}
 CHUNK_ROWS = 200_000
 # A calibration screen carries the id of an image without its last five characters.
 CALIBRATION_CUT = 5
+# No bad byte in a free text that nobody reads stops the reading, and no comma too many at the end
+# of a row moves its columns: pandas would take the first one for row names.
+_READING: dict[str, Any] = {
+    "encoding": "utf-8-sig",
+    "encoding_errors": "replace",
+    "index_col": False,
+}
 
 
 @dataclass(frozen=True)
@@ -154,9 +161,9 @@ def _columns(path: Path, names: Sequence[str]) -> dict[str, str]:
 
 
 def _read(path: Path, **options: Any) -> Any:
-    """`pandas.read_csv`; no bad byte in a free text column that nobody reads stops it."""
+    """`pandas.read_csv`, or the error that names the file."""
     try:
-        return pd.read_csv(path, encoding="utf-8-sig", encoding_errors="replace", **options)
+        return pd.read_csv(path, **_READING, **options)
     except FileNotFoundError as error:
         raise CKRMError("EGD-CXR file not found", received=str(path)) from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
