@@ -117,7 +117,7 @@ class Widths:
     @classmethod
     def from_items(cls, items: Mapping[str, int]) -> Widths:
         """The inverse of `items`; names that are not widths are ignored."""
-        stages = []
+        stages: list[Stage] = []
         while f"stage{len(stages) + 1}/mid" in items:
             name = f"stage{len(stages) + 1}"
             stages.append(Stage(*(int(items[f"{name}/{key}"]) for key in ("blocks", "mid", "out"))))

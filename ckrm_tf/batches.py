@@ -1,0 +1,81 @@
+"""Training batches: always full, reshuffled and shifted anew each epoch from one seed."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from ckrm_tf.data.dataset import Split
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches of (image, label), or (image, (label, gaze)), of one constant size.
+
+    A last, smaller batch would make Keras trace the whole step a second time; its images come up
+    in another epoch instead. The order depends on (seed, epoch) only, so a resumed training sees
+    the batches it would have seen.
+
+    Args:
+        split: images and labels.
+        scale: pixel values are divided by it.
+        batch_size: lowered to the number of images when there are fewer.
+        seed: fixes order and augmentation.
+        shift: largest random shift in pixels, up to it in each direction, edges repeated.
+        gaze: (n, h, w) maps to hand out beside the labels, or None.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        scale: float,
+        batch_size: int,
+        *,
+        seed: int,
+        shift: int = 0,
+        gaze: np.ndarray | None = None,
+    ) -> None:
+        super().__init__()
+        self.images = scaled(split.images, scale)
+        self.labels = split.labels
+        self.gaze = gaze
+        self.batch_size = min(batch_size, len(split))
+        self.shift = shift
+        self.seed = seed
+        self.epoch = 0
+        self._start_epoch()
+
+    def _start_epoch(self) -> None:
+        self.rng = np.random.default_rng([self.seed, self.epoch])
+        self.order = self.rng.permutation(len(self.images))
+        span = 2 * self.shift + 1
+        self.shifts = self.rng.integers(0, span, size=(len(self.images), 2)) - self.shift
+
+    def __len__(self) -> int:
+        return len(self.images) // self.batch_size
+
+    def __getitem__(self, index: int) -> tuple:
+        rows = self.order[index * self.batch_size : (index + 1) * self.batch_size]
+        images = self._shifted(rows) if self.shift else self.images[rows]
+        if self.gaze is None:
+            return images, self.labels[rows]
+        return images, (self.labels[rows], self.gaze[rows])
+
+    def _shifted(self, rows: np.ndarray) -> np.ndarray:
+        height, width = self.images.shape[1:3]
+        result = np.empty_like(self.images[rows])
+        for place, row in enumerate(rows):
+            down, right = self.shifts[row]
+            y = np.clip(np.arange(height) + down, 0, height - 1)
+            x = np.clip(np.arange(width) + right, 0, width - 1)
+            result[place] = self.images[row][np.ix_(y, x)]
+        return result
+
+    def on_epoch_end(self) -> None:
+        """Draw the next epoch's order; called by Keras."""
+        self.epoch += 1
+        self._start_epoch()
+
+
+def scaled(images: np.ndarray, scale: float) -> np.ndarray:
+    """Pixels as float32 with full brightness at 1."""
+    return np.asarray(images, np.float32) / np.float32(scale)

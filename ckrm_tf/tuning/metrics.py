@@ -1,0 +1,44 @@
+"""What a trial tells its oracle: plain numbers by name, averaged over the trial's seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+
+from ckrm_tf.tuning.journal import Training
+
+OBJECTIVE = "score"
+SIGNAL_PARTS = ("redundancy", "needed", "excess")
+
+
+def trial_metrics(trainings: Sequence[Training], penalty: float) -> dict[str, float]:
+    """The metrics of a trial.
+
+    `val_auc` and, per seed, `val_auc/N`; `ckrm`, the mean lambda over the convolutions; `score`
+    = `val_auc - penalty * ckrm`; `lambda/LAYER`; `signal/WIDTH/redundancy`, `needed`, `excess`;
+    `params`, `macs`, `seconds`, `steps`.
+
+    Args:
+        trainings: the trial's completed trainings, one a seed, at least one.
+        penalty: weight of the CKRM penalty.
+    """
+    aucs = [t.val_auc for t in trainings if t.val_auc is not None]
+    first = trainings[0]
+    lam = {name: fmean(t.lam[name] for t in trainings) for name in first.lam}
+    ckrm = fmean(lam.values()) if lam else 0.0
+    metrics = {
+        OBJECTIVE: fmean(aucs) - penalty * ckrm,
+        "val_auc": fmean(aucs),
+        "ckrm": ckrm,
+        "params": float(first.params),
+        "macs": float(first.macs),
+        "seconds": sum(t.seconds for t in trainings),
+        "steps": float(sum(t.steps for t in trainings)),
+    }
+    metrics |= {f"val_auc/{i}": auc for i, auc in enumerate(aucs)}
+    metrics |= {f"lambda/{name}": value for name, value in lam.items()}
+    for width in first.signals:
+        for part in SIGNAL_PARTS:
+            value = fmean(getattr(t.signals[width], part) for t in trainings)
+            metrics[f"signal/{width}/{part}"] = value
+    return metrics

@@ -1,0 +1,39 @@
+"""The ablation: the same proposal, its signals replaced by noise."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from ckrm_tf.measure.signal import Signal
+from ckrm_tf.tuning.history import Outcome
+from ckrm_tf.tuning.propose import Rule, propose
+from ckrm_tf.widths import Widths
+
+
+class NoisyPropose:
+    """`propose` on signals dealt out at random: does lambda steer, or shrinking alone?
+
+    Each trial's signals are shuffled among its widths, so that their distribution is the real one
+    and only the knowledge of which width they belong to is lost.
+
+    Args:
+        seed: of the shuffling; the same history gives the same proposal.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def __call__(
+        self, history: Sequence[Outcome], rule: Rule, running: Collection[Widths] = ()
+    ) -> Widths | None:
+        """See `propose`."""
+        shuffled = [self._shuffled(i, outcome) for i, outcome in enumerate(history)]
+        return propose(shuffled, rule, running)
+
+    def _shuffled(self, index: int, outcome: Outcome) -> Outcome:
+        names = sorted(outcome.signals)
+        signals: list[Signal] = [outcome.signals[name] for name in names]
+        random.Random(f"{self.seed}/{index}").shuffle(signals)
+        return replace(outcome, signals=dict(zip(names, signals, strict=True)))

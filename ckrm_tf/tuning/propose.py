@@ -1,0 +1,193 @@
+"""History of a search -> the next widths. Pure: no Keras, no files, no clock, no chance.
+
+The same history gives the same proposal, so a search resumes by replaying its journal, and any
+tuner can host the function.
+
+The rule, from the smallest acceptable network so far (the parent):
+
+1. Shrink every width: to the share the signal says is needed where there is redundancy, by the
+   bold step where there is none (lambda = 0 with the AUC intact means "go on").
+2. When that lost AUC, look at the network that lost it: widths still redundant there are not
+   what is missing and stay small; the others grow back half the way.
+3. Shrink by gentler steps, then one width group at a time, the most redundant first.
+
+A move is skipped when a network at least as wide everywhere has already lost the AUC.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ckrm_tf.errors import CKRMError
+from ckrm_tf.tuning.history import Outcome, acceptable, smallest_acceptable
+from ckrm_tf.widths import Widths
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """The settings of a proposal.
+
+    Attributes:
+        margin: largest acceptable loss of validation AUC against trial 0.
+        bold: factor on every width while the AUC holds.
+        gentle: factors to try after the bold one has failed, in this order.
+        keep: smallest share of a width that one step keeps, however redundant it is.
+        tolerance: redundancy up to this counts as none.
+        floor: smallest width.
+        depth: shrink blocks per stage too.
+    """
+
+    margin: float = 0.02
+    bold: float = 0.5
+    gentle: tuple[float, ...] = (0.7, 0.84)
+    keep: float = 0.25
+    tolerance: float = 0.01
+    floor: int = 4
+    depth: bool = True
+
+    def __post_init__(self) -> None:
+        for step in (self.bold, self.keep, *self.gentle):
+            if not 0 < step < 1:
+                raise CKRMError("rule: a step", expected="a factor between 0 and 1", received=step)
+        if self.margin < 0 or self.floor < 1:
+            raise CKRMError("rule", expected="margin >= 0 and floor >= 1", received=self)
+
+
+class Strategy(Protocol):
+    """Anything that maps a history to the next widths, or None when it has nothing left."""
+
+    def __call__(
+        self, history: Sequence[Outcome], rule: Rule, running: Collection[Widths] = ()
+    ) -> Widths | None:
+        """The next widths to try."""
+
+
+def propose(
+    history: Sequence[Outcome], rule: Rule, running: Collection[Widths] = ()
+) -> Widths | None:
+    """The next widths, or None when every move from the best network has been tried.
+
+    Args:
+        history: finished trials in order; the first is the starting network.
+        rule: see `Rule`.
+        running: networks being trained elsewhere, not to be proposed again.
+
+    Raises:
+        CKRMError: when the history is empty or its first trial failed.
+    """
+    parent = smallest_acceptable(history, rule.margin)
+    tried = {outcome.widths for outcome in history} | set(running)
+    # A training that failed says nothing about the AUC of narrower networks.
+    lost = [o for o in history if not o.failed and not acceptable(o, history, rule.margin)]
+    for widths in _moves(parent, lost, rule):
+        hopeless = any(_covers(outcome.widths, widths) for outcome in lost)
+        if widths not in tried and not hopeless:
+            return widths
+    return None
+
+
+def _moves(parent: Outcome, lost: Sequence[Outcome], rule: Rule) -> Iterator[Widths]:
+    """Candidate networks, the most promising first."""
+    yield _shrunk(parent, rule, rule.bold)
+    for child in reversed(lost):
+        if _covers(parent.widths, child.widths):
+            yield _grown_back(parent, child, rule)
+    for step in rule.gentle:
+        yield _shrunk(parent, rule, step)
+    for step in (rule.bold, *rule.gentle):
+        for group in _groups_by_redundancy(parent):
+            yield _shrunk(parent, rule, step, group)
+
+
+def _covers(wide: Widths, narrow: Widths) -> bool:
+    """Whether `wide` is at least as wide and deep everywhere."""
+    pairs = zip(wide.items(), narrow.items(), strict=True)
+    return all(a[1] >= b[1] for a, b in pairs)
+
+
+def _adapt(widths: Widths, rule: Rule, new: Callable[[str, int], float]) -> Widths:
+    """Widths with `new(name, width)` for each number, rounded, within [floor, width]."""
+    items = {}
+    for name, width in widths.items():
+        is_depth = name.endswith("/blocks")
+        if is_depth and not rule.depth:
+            items[name] = width
+            continue
+        least = 1 if is_depth else min(rule.floor, width)
+        items[name] = max(least, min(width, round(new(name, width))))
+    return Widths.from_items(items)
+
+
+def _shrunk(
+    parent: Outcome, rule: Rule, step: float, group: frozenset[str] | None = None
+) -> Widths:
+    """The parent with every width (of a group) lowered by a step, further where redundant."""
+
+    def new(name: str, width: int) -> float:
+        if group is not None and name not in group:
+            return width
+        signal = parent.signals.get(name)
+        if signal is None or signal.redundancy <= rule.tolerance:
+            return width * step
+        return width * max(rule.keep, min(signal.needed, step))
+
+    return _adapt(parent.widths, rule, new)
+
+
+def _grown_back(parent: Outcome, child: Outcome, rule: Rule) -> Widths:
+    """The lost child with its non-redundant widths half-way back, geometrically."""
+    before = dict(child.widths.items())
+
+    def new(name: str, width: int) -> float:
+        signal = child.signals.get(name)
+        if signal is not None and signal.redundancy > rule.tolerance:
+            return before[name]
+        return math.sqrt(before[name] * width)
+
+    return _adapt(parent.widths, rule, new)
+
+
+def _groups_by_redundancy(outcome: Outcome) -> list[frozenset[str]]:
+    """Widths that belong together, stage by stage, the most redundant first.
+
+    Where nothing is redundant outright, as after training without a penalty, the finer `excess`
+    decides, and after that the later stage, which has more parameters.
+    """
+    groups: dict[str, list[str]] = {}
+    for name, _ in outcome.widths.items():
+        groups.setdefault(name.partition("/")[0], []).append(name)
+
+    def rank(stage: str) -> tuple[float, float, str]:
+        signals = [outcome.signals[n] for n in groups[stage] if n in outcome.signals]
+        redundancy = max((s.redundancy for s in signals), default=0.0)
+        excess = max((s.excess for s in signals), default=float("-inf"))
+        return redundancy, excess, stage
+
+    return [frozenset(groups[stage]) for stage in sorted(groups, key=rank, reverse=True)]
+
+
+def propose_uniform(
+    history: Sequence[Outcome], rule: Rule, running: Collection[Widths] = ()
+) -> Widths | None:
+    """One multiplier on all the starting widths, bisected between the last good and first bad.
+
+    The unguided baseline that needs no signal; depth stays as it is.
+    """
+    start = history[0].widths
+    good, bad = 1.0, 0.0
+    tried = {outcome.widths for outcome in history} | set(running)
+    for outcome in history[1:]:
+        multiplier = outcome.widths.stages[-1].out / start.stages[-1].out
+        if acceptable(outcome, history, rule.margin):
+            good = min(good, multiplier)
+        else:
+            bad = max(bad, multiplier)
+    if bad >= good:
+        # A wider network lost what a narrower one kept: chance. Go on from the narrow one.
+        bad = 0.0
+    multiplier = math.sqrt(good * bad) if bad else good * rule.bold
+    widths = _adapt(start, Rule(floor=rule.floor, depth=False), lambda _, w: w * multiplier)
+    return None if widths in tried else widths

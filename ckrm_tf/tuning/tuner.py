@@ -1,0 +1,110 @@
+"""A KerasTuner tuner that trains a trial's seeds, measures and records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras_tuner
+from keras_tuner.errors import FailedTrialError
+
+from ckrm_tf.tuning.journal import FAILED, Training
+from ckrm_tf.tuning.metrics import trial_metrics
+from ckrm_tf.tuning.runner import Runner
+from ckrm_tf.tuning.space import ResNetHyperModel
+from ckrm_tf.widths import Widths
+
+
+class CKRMTuner(keras_tuner.engine.base_tuner.BaseTuner):
+    """Runs the trials of any KerasTuner oracle over the widths of a ResNet.
+
+    A search resumes by being run again: the oracle proposes what it proposed, and the runner
+    finds those trainings in its journal. KerasTuner's own files are written beside, into a new
+    folder each time: its reload is not needed, and nothing is overwritten.
+
+    Args:
+        oracle: a `CKRMOracle`, or any other.
+        runner: trains, measures, keeps the journal.
+        start: the widest network of the space.
+        seeds: the seeds each trial is trained with, at least one.
+        directory: where KerasTuner's files go.
+        penalty: weight of the CKRM penalty in the score.
+        hopeless: after the first seed, skip the others when its AUC is further than this below
+            that of the first trial; None trains them all.
+        extra_metrics: adds metrics of its own, for oracles with another objective.
+    """
+
+    def __init__(
+        self,
+        oracle: keras_tuner.Oracle,
+        runner: Runner,
+        start: Widths,
+        *,
+        seeds: Sequence[int],
+        directory: Path,
+        floor: int = 4,
+        penalty: float = 0.0,
+        hopeless: float | None = None,
+        extra_metrics: Callable[[dict[str, float]], dict[str, float]] | None = None,
+    ) -> None:
+        self.runner, self.seeds, self.penalty = runner, tuple(seeds), penalty
+        self.hopeless, self.extra_metrics = hopeless, extra_metrics
+        self._bar: float | None = None
+        super().__init__(
+            oracle,
+            ResNetHyperModel(start, runner.build, floor),
+            directory=str(directory),
+            project_name=_unused_name(directory),
+        )
+        self.oracle.verbose = 0
+
+    def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Train the trial's network with each seed; see `keras_tuner.Tuner.run_trial`.
+
+        Raises:
+            FailedTrialError: when no seed could be trained; the reasons are in the journal.
+        """
+        values = trial.hyperparameters.values
+        widths = Widths.from_items(values)
+        epochs = values.get("tuner/epochs")
+        trainings: list[Training] = []
+        for seed in self.seeds:
+            trainings.append(self.runner.run(widths, seed, epochs))
+            if self._is_hopeless(trainings[-1]):
+                break
+        self.runner.release()
+        done = [t for t in trainings if t.status != FAILED]
+        if not done:
+            raise FailedTrialError(trainings[0].reason or "training failed")
+        metrics = trial_metrics(done, self.penalty)
+        if self._bar is None and self.hopeless is not None:
+            self._bar = metrics["val_auc"] - self.hopeless
+        return metrics | (self.extra_metrics(metrics) if self.extra_metrics else {})
+
+    def _is_hopeless(self, training: Training) -> bool:
+        return self._bar is not None and (training.val_auc or 0.0) < self._bar
+
+    def save_model(self, trial_id: str, model: Any, step: int = 0) -> None:
+        """Nothing: the runner keeps the weights."""
+
+    def load_model(self, trial: Any) -> Any:
+        """The trial's network with the weights of its first seed.
+
+        Raises:
+            FileNotFoundError: when the runner keeps no weights.
+        """
+        widths = Widths.from_items(trial.hyperparameters.values)
+        model = self.runner.build(widths)
+        path = self.runner.weights_path(widths, self.seeds[0])
+        if path is None:
+            raise FileNotFoundError("this search kept no weights: give the runner a weights_dir")
+        model.load_weights(path)
+        return model
+
+
+def _unused_name(directory: Path) -> str:
+    number = 1
+    while (directory / f"session{number}").exists():
+        number += 1
+    return f"session{number}"
