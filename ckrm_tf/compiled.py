@@ -21,7 +21,12 @@ def compiled(function: Callable[..., Any], signature: tuple[int, ...]) -> Callab
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf  # noqa: PLC0415 - the JAX backend must not need TensorFlow
 
-        return tf.function(function, jit_compile=True, autograph=False)
+        # TensorFlow warns of "retracing" when one Python function meets several shapes: each
+        # signature gets a function of its own.
+        def fresh(*arguments: Any) -> Any:
+            return function(*arguments)
+
+        return tf.function(fresh, jit_compile=True, autograph=False)
     if keras.backend.backend() == "jax":
         import jax  # noqa: PLC0415 - only this backend needs it
 

@@ -153,8 +153,15 @@ class Trainer:
     ) -> None:
         self.build, self.data, self.recipe, self.gaze = build, data, recipe, gaze
         self.wrap = wrap or (lambda model: TrainingNetwork(model.inputs, model.outputs[0]))
-        self.model: keras.Model | None = None
+        self._model: keras.Model | None = None
         self.network: keras.Model | None = None
+
+    @property
+    def model(self) -> keras.Model:
+        """The functional model, with the weights of the last training."""
+        if self._model is None:
+            self._model = self.build()
+        return self._model
 
     def train(self, seed: int, callbacks: Sequence[keras.callbacks.Callback] = ()) -> Trained:
         """Train from scratch with `seed`; `self.model` then has the weights.
@@ -192,7 +199,6 @@ class Trainer:
     def _prepare(self, steps: int) -> keras.Model:
         """A compiled network with fresh weights: built and traced for the first seed only."""
         if self.network is None:
-            self.model = self.build()
             self.network = self.wrap(self.model)
             rate = keras.optimizers.schedules.CosineDecay(
                 self.recipe.learning_rate, steps * self.recipe.epochs

@@ -7,11 +7,14 @@ The rule, from the smallest acceptable network so far (the parent):
 
 1. Shrink every width: to the share the signal says is needed where there is redundancy, by the
    bold step where there is none (lambda = 0 with the AUC intact means "go on").
-2. When that lost AUC, look at the network that lost it: widths still redundant there are not
-   what is missing and stay small; the others grow back half the way.
-3. Shrink by gentler steps, then one width group at a time, the most redundant first.
+2. When that lost AUC, keep one stage as it is and shrink the others, the least redundant stage
+   first: it is the likeliest to be what is missing, and early stages cost few parameters.
+3. Look at the network that lost it: widths still redundant there are not what is missing and
+   stay small; the others grow back half the way.
+4. Shrink one stage alone, the most redundant first; then all of this by gentler steps.
 
-A move is skipped when a network at least as wide everywhere has already lost the AUC.
+A move is skipped when it saves too little to be worth a training, or when a network at least as
+wide everywhere has already lost the AUC.
 """
 
 from __future__ import annotations
@@ -36,6 +39,7 @@ class Rule:
         gentle: factors to try after the bold one has failed, in this order.
         keep: smallest share of a width that one step keeps, however redundant it is.
         tolerance: redundancy up to this counts as none.
+        least: smallest share of the parent's parameters that a move must save.
         floor: smallest width.
         depth: shrink blocks per stage too.
     """
@@ -45,6 +49,7 @@ class Rule:
     gentle: tuple[float, ...] = (0.7, 0.84)
     keep: float = 0.25
     tolerance: float = 0.01
+    least: float = 0.1
     floor: int = 4
     depth: bool = True
 
@@ -82,23 +87,26 @@ def propose(
     tried = {outcome.widths for outcome in history} | set(running)
     # A training that failed says nothing about the AUC of narrower networks.
     lost = [o for o in history if not o.failed and not acceptable(o, history, rule.margin)]
+    enough = (1 - rule.least) * parent.widths.params()
     for widths in _moves(parent, lost, rule):
         hopeless = any(_covers(outcome.widths, widths) for outcome in lost)
-        if widths not in tried and not hopeless:
+        if widths not in tried and not hopeless and widths.params() <= enough:
             return widths
     return None
 
 
 def _moves(parent: Outcome, lost: Sequence[Outcome], rule: Rule) -> Iterator[Widths]:
     """Candidate networks, the most promising first."""
-    yield _shrunk(parent, rule, rule.bold)
-    for child in reversed(lost):
-        if _covers(parent.widths, child.widths):
-            yield _grown_back(parent, child, rule)
-    for step in rule.gentle:
-        yield _shrunk(parent, rule, step)
+    groups = _groups_by_redundancy(parent)
+    everything = frozenset().union(*groups)
+    children = [child for child in lost if _covers(parent.widths, child.widths)]
     for step in (rule.bold, *rule.gentle):
-        for group in _groups_by_redundancy(parent):
+        yield _shrunk(parent, rule, step, everything)
+        for kept in reversed(groups):
+            yield _shrunk(parent, rule, step, everything - kept)
+        if children:
+            yield _grown_back(parent, children[-1], rule)
+        for group in groups:
             yield _shrunk(parent, rule, step, group)
 
 
@@ -121,13 +129,11 @@ def _adapt(widths: Widths, rule: Rule, new: Callable[[str, int], float]) -> Widt
     return Widths.from_items(items)
 
 
-def _shrunk(
-    parent: Outcome, rule: Rule, step: float, group: frozenset[str] | None = None
-) -> Widths:
-    """The parent with every width (of a group) lowered by a step, further where redundant."""
+def _shrunk(parent: Outcome, rule: Rule, step: float, group: frozenset[str]) -> Widths:
+    """The parent with the widths of a group lowered by a step, further where redundant."""
 
     def new(name: str, width: int) -> float:
-        if group is not None and name not in group:
+        if name not in group:
             return width
         signal = parent.signals.get(name)
         if signal is None or signal.redundancy <= rule.tolerance:
@@ -151,20 +157,21 @@ def _grown_back(parent: Outcome, child: Outcome, rule: Rule) -> Widths:
 
 
 def _groups_by_redundancy(outcome: Outcome) -> list[frozenset[str]]:
-    """Widths that belong together, stage by stage, the most redundant first.
+    """The widths of each stage (the stem belongs to the first), the most redundant stage first.
 
     Where nothing is redundant outright, as after training without a penalty, the finer `excess`
-    decides, and after that the later stage, which has more parameters.
+    decides, and between equals the later stage, which has more parameters.
     """
     groups: dict[str, list[str]] = {}
     for name, _ in outcome.widths.items():
-        groups.setdefault(name.partition("/")[0], []).append(name)
+        stage = name.partition("/")[0]
+        groups.setdefault("stage1" if stage == "stem" else stage, []).append(name)
 
     def rank(stage: str) -> tuple[float, float, str]:
         signals = [outcome.signals[n] for n in groups[stage] if n in outcome.signals]
         redundancy = max((s.redundancy for s in signals), default=0.0)
-        excess = max((s.excess for s in signals), default=float("-inf"))
-        return redundancy, excess, stage
+        excess = max((s.excess for s in signals), default=0.0)
+        return redundancy, round(excess, 2), stage
 
     return [frozenset(groups[stage]) for stage in sorted(groups, key=rank, reverse=True)]
 

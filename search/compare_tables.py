@@ -1,0 +1,214 @@
+"""From trainings to tables: best so far, trainings to a target, medians over repeats. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from statistics import fmean, median
+from typing import Any
+
+from ckrm_tf.tuning.journal import COMPLETED, Training
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training of one strategy in one repeat.
+
+    Attributes:
+        number: 1 for the starting network's first training.
+        acceptable: a full training, at whose end the network's mean AUC over its seeds is at most
+            the margin below the starting network's.
+        best_params: parameters of the smallest acceptable network so far.
+        seconds: recorded wall time; that of a training looked up is what it took when it ran.
+        full: trainings so far in units of full ones: epochs used / epochs of a full training.
+    """
+
+    strategy: str
+    repeat: int
+    number: int
+    seed: int
+    widths: str
+    params: int
+    macs: int
+    val_auc: float | None
+    acceptable: bool
+    best_params: int
+    best_macs: int
+    seconds: float
+    cumulative_seconds: float
+    steps: int
+    epochs: int
+    full: float
+    status: str
+
+
+def make_rows(
+    strategy: str, repeat: int, trainings: Sequence[Training], epochs: int, margin: float
+) -> list[Row]:
+    """The trainings of one strategy in one repeat, in order.
+
+    Args:
+        strategy: its name.
+        repeat: its number.
+        trainings: in the order in which the strategy had them; a network's seeds follow each
+            other; the first network is the starting one.
+        epochs: of a full training; one with fewer is never a result.
+        margin: loss of validation AUC that is still acceptable.
+    """
+    rows: list[Row] = []
+    bar, seconds, full = math.inf, 0.0, 0.0
+    best: Training = trainings[0]
+    for (widths, length), group in groupby(trainings, key=lambda t: (t.widths, t.epochs)):
+        seeds = list(group)
+        aucs = [t.val_auc for t in seeds if t.status == COMPLETED and t.val_auc is not None]
+        if not rows and aucs:
+            bar = fmean(aucs) - margin
+        good = bool(aucs) and length >= epochs and fmean(aucs) >= bar
+        for training in seeds:
+            # A verdict needs all seeds: it stands at the network's last training.
+            verdict = good and training is seeds[-1]
+            if verdict and training.params < best.params:
+                best = training
+            seconds += training.seconds
+            full += training.epochs / epochs
+            rows.append(
+                Row(
+                    strategy,
+                    repeat,
+                    len(rows) + 1,
+                    training.seed,
+                    str(widths),
+                    training.params,
+                    training.macs,
+                    training.val_auc,
+                    verdict,
+                    best.params,
+                    best.macs,
+                    training.seconds,
+                    seconds,
+                    training.steps,
+                    training.epochs,
+                    full,
+                    training.status,
+                )
+            )
+    return rows
+
+
+def best_after(rows: Sequence[Row], number: int) -> int:
+    """Parameters of the smallest acceptable network after `number` trainings, or at the end."""
+    return rows[min(number, len(rows)) - 1].best_params
+
+
+def best_within(rows: Sequence[Row], seconds: float) -> int:
+    """The same after so many seconds; the starting network is there from the beginning."""
+    done = [r for r in rows if r.cumulative_seconds <= seconds]
+    return (done or rows)[-1].best_params if done else rows[0].params
+
+
+def trainings_to(rows: Sequence[Row], params: int) -> int | None:
+    """Trainings until the smallest acceptable network has at most `params`; None when never."""
+    return next((r.number for r in rows if r.best_params <= params), None)
+
+
+def seconds_to(rows: Sequence[Row], params: int) -> float | None:
+    """Seconds until the smallest acceptable network has at most `params`; None when never."""
+    return next((r.cumulative_seconds for r in rows if r.best_params <= params), None)
+
+
+def seconds_of(rows: Sequence[Row], trainings: int) -> float | None:
+    """Wall time of the first so many trainings; None when there were fewer."""
+    return rows[trainings - 1].cumulative_seconds if len(rows) >= trainings else None
+
+
+def spread_of(values: Iterable[float | None]) -> dict[str, Any]:
+    """Median and range over repeats, where None ("never") is above every number."""
+    listed = list(values)
+    # Two repeats of which one never arrives have no finite median either.
+    numbers = [math.inf if v is None else v for v in listed]
+    found = {"median": median(numbers), "min": min(numbers), "max": max(numbers)}
+    return {
+        **{k: v if math.isfinite(v) else None for k, v in found.items()},
+        "repeats": listed,
+    }
+
+
+Runs = dict[str, list[list[Row]]]
+"""Rows by strategy, one list a repeat, in the order of the repeats."""
+
+
+def summarise(runs: Runs, trainings: int, targets: Sequence[int]) -> dict[str, Any]:
+    """Everything the comparison says, per strategy and repeat and over repeats, as plain values.
+
+    Args:
+        runs: every strategy's repeats.
+        trainings: the common budget.
+        targets: parameter counts to be reached.
+    """
+    strategies: dict[str, Any] = {}
+    for name, repeats in runs.items():
+        longest = max(trainings, *(len(rows) for rows in repeats))
+        strategies[name] = {
+            "trainings": [len(rows) for rows in repeats],
+            "full_trainings": [rows[-1].full for rows in repeats],
+            "seconds": [rows[-1].cumulative_seconds for rows in repeats],
+            "steps": [sum(r.steps for r in rows) for rows in repeats],
+            "best_params_after": {
+                n: spread_of(best_after(rows, n) for rows in repeats)
+                for n in range(1, longest + 1)
+            },
+            "smallest": [_smallest(rows, trainings) for rows in repeats],
+            "trainings_to": {
+                t: spread_of(trainings_to(rows, t) for rows in repeats) for t in targets
+            },
+            "seconds_to": {t: spread_of(seconds_to(rows, t) for rows in repeats) for t in targets},
+            "seconds_of_first_10": spread_of(seconds_of(rows, 10) for rows in repeats),
+        }
+    return {
+        "trainings": trainings,
+        "strategies": strategies,
+        "within_seconds": _within_seconds(runs, trainings),
+        "guided_after_10": matching(runs, 10),
+    }
+
+
+def _smallest(rows: Sequence[Row], trainings: int) -> dict[str, Any]:
+    within = rows[: min(trainings, len(rows))]
+    best = min((r for r in within if r.acceptable), key=lambda r: r.params, default=rows[0])
+    return {
+        "widths": best.widths,
+        "params": best.params,
+        "macs": best.macs,
+        "val_auc": best.val_auc,
+        "training": best.number,
+    }
+
+
+def _within_seconds(runs: Runs, trainings: int) -> list[dict[str, Any]]:
+    """The table by time, at the times the first strategy took for 5, 10, ... trainings."""
+    lead = next(iter(runs))
+    table = []
+    for number in sorted({n for n in (5, 10, 20, 40) if n < trainings} | {trainings}):
+        times = [rows[min(number, len(rows)) - 1].cumulative_seconds for rows in runs[lead]]
+        seconds = median(times)
+        best = {k: spread_of(best_within(r, seconds) for r in v) for k, v in runs.items()}
+        table.append({"as_long_as": f"{lead}, {number}", "seconds": seconds, "best_params": best})
+    return table
+
+
+def matching(runs: Runs, after: int, guided: str = "ckrm") -> dict[str, Any]:
+    """Trainings each other strategy needs for what the guided one has after so many.
+
+    Repeats are compared one with one: they share their training seeds. None: never.
+    """
+    if guided not in runs:
+        return {}
+    goals = [best_after(rows, after) for rows in runs[guided]]
+    found = {}
+    for name, repeats in runs.items():
+        if name != guided:
+            pairs = zip(repeats, goals, strict=True)
+            found[name] = spread_of(trainings_to(rows, goal) for rows, goal in pairs)
+    return {"params": goals, "trainings": found}

@@ -1,0 +1,115 @@
+"""What a search shows on screen: one line per training, a status line where it is a terminal."""
+
+from __future__ import annotations
+
+import time
+
+from rich.console import Console
+from rich.table import Table
+
+from ckrm_tf.data import Dataset
+from ckrm_tf.errors import CKRMError
+from ckrm_tf.stats import spread
+from ckrm_tf.tuning.history import Outcome, smallest_acceptable
+from ckrm_tf.tuning.journal import FAILED, Training
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 45 s, 12 min, 2 h 5 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def count(number: float) -> str:
+    """Large counts with three digits and a unit: 128 k, 23.5 M, 1.20 G."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= size:
+            return f"{number / size:.3g} {unit}"
+    return f"{number:.0f}"
+
+
+def show_data(console: Console, data: Dataset) -> None:
+    """The data set: images per split and class."""
+    console.print(f"data      {data.name}: {'x'.join(map(str, data.input_shape))} pixels")
+    for name, split in data.splits().items():
+        counts = ", ".join(
+            f"{(split.labels == i).sum()} {label}" for i, label in enumerate(data.class_names)
+        )
+        console.print(f"          {name:<5} {len(split):>5} images: {counts}", highlight=False)
+
+
+class Progress:
+    """Prints a line per training and keeps the estimate of the time left.
+
+    Args:
+        console: where to print.
+        trials: networks the search will try.
+        margin: what counts as an acceptable AUC.
+    """
+
+    def __init__(self, console: Console, trials: int, margin: float) -> None:
+        self.console, self.trials, self.margin = console, trials, margin
+        self.trainings: list[Training] = []
+        self.new_seconds: list[float] = []
+        self.status = console.status("preparing") if console.is_terminal else None
+        self.started = time.perf_counter()
+
+    def __enter__(self) -> Progress:
+        if self.status is not None:
+            self.status.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.status is not None:
+            self.status.stop()
+
+    def on_training(self, training: Training, new: bool) -> None:
+        """Print one training; see `Runner`."""
+        self.trainings.append(training)
+        if new:
+            self.new_seconds.append(training.seconds)
+        networks = len({t.widths for t in self.trainings})
+        self.console.print(self._line(networks, training, new), highlight=False, soft_wrap=True)
+        if self.status is not None:
+            self.status.update(f"network {networks + 1}/{self.trials}, {self._left(networks)}")
+
+    def _left(self, networks: int) -> str:
+        """Trials shrink as the search goes on, so the last few tell more than the mean."""
+        recent = self.new_seconds[-3:]
+        if not recent:
+            return "time left unknown"
+        per_network = sum(recent) / len(recent) * len(self.trainings) / networks
+        return f"about {duration(per_network * max(0, self.trials - networks))} left"
+
+    def _line(self, networks: int, t: Training, new: bool) -> str:
+        head = f"{networks:>3}/{self.trials} seed {t.seed} {t.widths}  {count(t.params):>7} params"
+        if t.status == FAILED:
+            return f"{head}  failed: {t.reason}"
+        worst = max(t.lam, key=lambda name: t.lam[name], default="")
+        lam = f"max λ {t.lam[worst]:.2f} ({worst})" if worst and t.lam[worst] > 0 else "λ 0"
+        took = duration(t.seconds) if new else "from the journal"
+        left = f", {self._left(networks)}" if new and networks < self.trials else ""
+        return f"{head} {count(t.macs):>7} MACs  AUC {t.val_auc:.3f}  {lam}  {took}{left}"
+
+
+def show_trials(console: Console, outcomes: list[Outcome], macs: list[int], margin: float) -> None:
+    """The table of all networks; a star marks the recommended one."""
+    table = Table(title=None, box=None, pad_edge=False)
+    for name in ("", "stem | mid | out | blocks", "params", "MACs", "val AUC"):
+        table.add_column(name, justify="left" if "|" in name else "right", no_wrap=True)
+    try:
+        best: Outcome | None = smallest_acceptable(outcomes, margin)
+    except CKRMError:
+        best = None
+    for number, (outcome, mac) in enumerate(zip(outcomes, macs, strict=True)):
+        auc = "failed"
+        if not outcome.failed:
+            found = spread(outcome.aucs)
+            auc = f"{found.mean:.3f}" + (f" ± {found.sd:.3f}" if found.sd is not None else "")
+        star = "*" if outcome is best else ""
+        table.add_row(
+            f"{star}{number}", str(outcome.widths), f"{outcome.params:,}", count(mac), auc
+        )
+    console.print(table)

@@ -1,0 +1,219 @@
+"""`python -m search.run`: measure, propose, retrain, export."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import keras
+from rich.console import Console
+
+from ckrm_tf.data import Dataset, load_dataset
+from ckrm_tf.errors import CKRMError
+from ckrm_tf.export import export_model
+from ckrm_tf.stats import non_inferiority
+from ckrm_tf.training import predict
+from ckrm_tf.tuning.history import Outcome, smallest_acceptable
+from ckrm_tf.tuning.journal import COMPLETED, write_atomically
+from ckrm_tf.tuning.runner import Runner
+from search.cli import main
+from search.console import Progress, count, show_data, show_trials
+from search.session import (
+    data_fingerprint,
+    make_oracle,
+    make_runner,
+    make_tuner,
+    open_folder,
+    outcomes,
+)
+from search.settings import Settings, load_settings
+
+
+def run(config: str | None = None, **flags: Any) -> None:
+    """Find the narrowest network whose AUC is not worse than the starting one's, and export it.
+
+    Run again with the same --out, it goes on where it stopped.
+
+    Args:
+        config: a YAML file with keys of configs/default.yaml, where each key is explained.
+        flags: any of those keys: --trials 20 --data PATH --out DIR --seed 1 --epochs 16
+            --image-size 48 --seeds 1 --criterion ckrm --conv plain --margin 0.02 --confirm 0 ...
+    """
+    settings = load_settings(config, flags)
+    console = Console(width=None if Console().is_terminal else 160)
+    with console.status("reading the data"):
+        data = load_dataset(settings.data, image_size=settings.image_size, seed=settings.seed)
+    # The network refuses images too small for it here, before anything is written or trained.
+    cost = settings.start.cost(data.input_shape, data.classes, settings.layout)
+    identity = settings.fingerprint() | {"pixels": data_fingerprint(data)}
+    folder = open_folder(settings.out, identity)
+    show_data(console, data)
+    console.print(
+        f"start     {settings.start}: {cost.params:,} trainable parameters, "
+        f"{count(cost.macs)} MACs\n"
+        f"budget    {settings.trials} networks, {settings.seeds} seed(s) each, "
+        f"{settings.epochs} epochs\n"
+        f"folder    {folder} (the same command goes on where it stopped)",
+        highlight=False,
+    )
+    with Progress(console, settings.trials, settings.margin) as progress:
+        runner = make_runner(settings, data, folder, progress.on_training)
+        make_tuner(settings, make_oracle(settings, data), runner, folder).search()
+        history = outcomes(progress.trainings)
+        best = recommend(settings, runner, history)
+    show_trials(
+        console,
+        history,
+        [o.widths.macs(data.input_shape, data.classes, settings.layout) for o in history],
+        settings.margin,
+    )
+    finish(console, settings, data, runner, folder, history, best)
+
+
+def recommend(settings: Settings, runner: Runner, history: list[Outcome]) -> Outcome:
+    """The smallest acceptable network; with --confirm, one that stays so over more seeds.
+
+    A lucky seed is not a better network: the candidate and the starting network are retrained,
+    and the next larger candidate is taken while the mean falls below the margin.
+    """
+    good = list(history)
+    while True:
+        best = smallest_acceptable(good, settings.margin)
+        if settings.confirm <= settings.seeds or best is good[0]:
+            return best
+        good[0] = _confirmed(settings, runner, good[0])
+        best = _confirmed(settings, runner, best)
+        if best.auc >= good[0].auc - settings.margin:
+            return best
+        good = [o for o in good if o.widths != best.widths]
+
+
+def _confirmed(settings: Settings, runner: Runner, outcome: Outcome) -> Outcome:
+    seeds = range(settings.seed, settings.seed + settings.confirm)
+    trainings = [runner.run(outcome.widths, seed) for seed in seeds]
+    runner.release()
+    aucs = tuple(t.val_auc for t in trainings if t.val_auc is not None)
+    return Outcome(outcome.widths, aucs, outcome.params)
+
+
+def finish(
+    console: Console,
+    settings: Settings,
+    data: Dataset,
+    runner: Runner,
+    folder: Path,
+    history: list[Outcome],
+    best: Outcome,
+) -> None:
+    """Open the test split once, write summary.json, export the recommended network."""
+    start = history[0]
+    tests = {
+        name: _test(settings, data, runner, o) for name, o in (("start", start), ("best", best))
+    }
+    verdict = non_inferiority(
+        data.test.labels, tests["start"], tests["best"], margin=settings.margin
+    )
+    rows = [
+        _describe(settings, data, start, verdict.auc_reference),
+        _describe(settings, data, best, verdict.auc_candidate),
+    ]
+    report = {
+        "recommended": rows[1],
+        "start": rows[0],
+        "test_non_inferiority": asdict(verdict),
+        "trials": len(history),
+        "trainings": len(runner.journal),
+        "settings": settings.fingerprint(),
+        "versions": _versions(),
+        "machine": platform.platform(),
+    }
+    export = _next_export(folder)
+    model = _load(settings, runner, best)
+    exported = export_model(
+        model,
+        export,
+        widths=best.widths,
+        class_names=data.class_names,
+        scale=data.scale,
+        input_shape=data.input_shape,
+        layout=settings.layout,
+        images=data.val.images[:16],
+    )
+    report["export"] = export.name
+    write_atomically(folder / "summary.json", json.dumps(report, indent=2, default=str) + "\n")
+    console.print()
+    for title, row in zip(("start", "recommended"), rows, strict=True):
+        console.print(
+            f"{title:<12} {row['widths_text']}: {row['params']:,} params "
+            f"({row['params'] / rows[0]['params']:.2%}), {count(row['macs'])} MACs "
+            f"({row['macs'] / rows[0]['macs']:.2%}), val AUC {row['val_auc']:.3f}, "
+            f"test AUC {row['test_auc']:.3f}",
+            highlight=False,
+            soft_wrap=True,
+        )
+    console.print(f"test split   {verdict}", highlight=False, soft_wrap=True)
+    console.print(f"\nexport       {exported.folder}", highlight=False, soft_wrap=True)
+    console.print(exported.usage, highlight=False, soft_wrap=True)
+
+
+def _versions() -> dict[str, str]:
+    # Asked of the modules: TensorFlow's distribution has one of several names.
+    names = ("tensorflow", "jax", "keras", "keras_tuner", "numpy")
+    return {n: sys.modules[n].__version__ for n in names if n in sys.modules}
+
+
+def _describe(
+    settings: Settings, data: Dataset, outcome: Outcome, test_auc: float
+) -> dict[str, Any]:
+    cost = outcome.widths.cost(data.input_shape, data.classes, settings.layout)
+    return {
+        "widths": outcome.widths.to_dict(),
+        "widths_text": str(outcome.widths),
+        "params": cost.params,
+        "macs": cost.macs,
+        "val_auc": outcome.auc,
+        "seeds": len(outcome.aucs),
+        "test_auc": test_auc,
+    }
+
+
+def _test(settings: Settings, data: Dataset, runner: Runner, outcome: Outcome) -> Any:
+    """Test probabilities of every seed trained: (seeds, n, classes)."""
+    model = runner.build(outcome.widths)
+    found = []
+    for training in runner.journal.read():
+        if training.widths == outcome.widths and training.status == COMPLETED:
+            path = runner.weights_path(training.widths, training.seed)
+            if path is not None and path.exists():
+                model.load_weights(path)
+                found.append(predict(model, data.test, data.scale))
+    if not found:
+        raise CKRMError(
+            "weights",
+            expected=f"those of {outcome.widths}",
+            received="none",
+            hint="Were they moved out of the run folder?",
+        )
+    return found
+
+
+def _load(settings: Settings, runner: Runner, outcome: Outcome) -> keras.Model:
+    model = runner.build(outcome.widths)
+    model.load_weights(runner.weights_path(outcome.widths, settings.seed))
+    return model
+
+
+def _next_export(folder: Path) -> Path:
+    """A folder not used yet: an earlier export stays as it is."""
+    number = 1
+    while (folder / f"export{number}").exists():
+        number += 1
+    return folder / f"export{number}"
+
+
+if __name__ == "__main__":
+    main(run)

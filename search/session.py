@@ -1,0 +1,144 @@
+"""A run folder: what it holds, whether it may be continued, and the parts of a search in it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras_tuner
+import numpy as np
+
+from ckrm_tf.data import Dataset
+from ckrm_tf.errors import CKRMError
+from ckrm_tf.measure.criteria import criterion
+from ckrm_tf.tuning.history import Outcome
+from ckrm_tf.tuning.journal import Journal, Training, write_atomically
+from ckrm_tf.tuning.noise import NoisyPropose
+from ckrm_tf.tuning.oracle import CKRMOracle
+from ckrm_tf.tuning.propose import Strategy, propose, propose_uniform
+from ckrm_tf.tuning.runner import Runner
+from ckrm_tf.tuning.tuner import CKRMTuner
+from search.settings import Settings
+
+OnTraining = Callable[[Training, bool], None]
+
+# A seed that falls this far below the starting network's AUC ends its trial: the other seeds
+# would not bring the mean back.
+HOPELESS = 0.08
+
+# Trials that fail one after the other before the search gives up: something else is wrong then.
+MAX_FAILURES = 5
+
+
+def data_fingerprint(data: Dataset) -> str:
+    """A short hash of every pixel and label, so that a run never goes on with other data."""
+    digest = hashlib.sha256()
+    for split in data.splits().values():
+        digest.update(np.ascontiguousarray(split.images).tobytes())
+        digest.update(np.ascontiguousarray(split.labels).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def open_folder(out: str, identity: dict[str, Any]) -> Path:
+    """Make the run folder, or check that the one there was begun with the same settings.
+
+    Raises:
+        CKRMError: the folder belongs to something else, or to a run with other settings.
+    """
+    folder = Path(out).expanduser()
+    marker = folder / "run.json"
+    if folder.is_file():
+        raise CKRMError("--out", expected="a folder", received=f"the file {out}")
+    if not marker.exists():
+        if folder.is_dir() and any(folder.iterdir()):
+            raise CKRMError(
+                "--out",
+                expected="a new or empty folder, or that of an earlier run",
+                received=f"{out}, which holds other files",
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(marker, json.dumps(identity, indent=2) + "\n")
+        return folder
+    before = json.loads(marker.read_text())
+    changed = [k for k in {*before, *identity} if before.get(k) != identity.get(k)]
+    if changed:
+        name = sorted(changed)[0]
+        raise CKRMError(
+            f"--out {out} was begun with another {', '.join(sorted(changed))}",
+            expected=f"{name} = {before.get(name)}",
+            received=identity.get(name),
+            hint="Give the same settings to go on, or another --out to start anew.",
+        )
+    return folder
+
+
+def make_runner(
+    settings: Settings, data: Dataset, folder: Path, on_training: OnTraining | None
+) -> Runner:
+    """The runner that trains this search's networks."""
+    return Runner(
+        data,
+        settings.recipe,
+        Journal(folder / "trials.jsonl"),
+        layout=settings.layout,
+        criterion=criterion(settings.criterion),
+        weights_dir=folder / "weights",
+        on_training=on_training,
+    )
+
+
+STRATEGIES: dict[str, Callable[[int], Strategy]] = {
+    "ckrm": lambda seed: propose,
+    "uniform": lambda seed: propose_uniform,
+    "noise": NoisyPropose,
+}
+
+
+def make_oracle(settings: Settings, data: Dataset) -> CKRMOracle:
+    """The oracle of the chosen strategy."""
+    return CKRMOracle(
+        settings.start,
+        settings.rule,
+        STRATEGIES[settings.strategy](settings.seed),
+        layout=settings.layout,
+        input_shape=data.input_shape,
+        classes=data.classes,
+        max_trials=settings.trials,
+        seed=settings.seed,
+        max_consecutive_failed_trials=MAX_FAILURES,
+    )
+
+
+def make_tuner(
+    settings: Settings, oracle: keras_tuner.Oracle, runner: Runner, folder: Path, **options: Any
+) -> CKRMTuner:
+    """The tuner of a search, ready for `search()`."""
+    return CKRMTuner(
+        oracle,
+        runner,
+        settings.start,
+        seeds=settings.seed_list,
+        directory=folder / "keras_tuner",
+        floor=settings.floor,
+        penalty=settings.penalty,
+        hopeless=HOPELESS,
+        **options,
+    )
+
+
+def outcomes(trainings: list[Training]) -> list[Outcome]:
+    """Trainings gathered by network, in the order of their first seed."""
+    groups: dict[Any, list[Training]] = {}
+    for training in trainings:
+        groups.setdefault(training.widths, []).append(training)
+    return [
+        Outcome(
+            widths,
+            tuple(t.val_auc for t in group if t.val_auc is not None),
+            group[0].params,
+        )
+        for widths, group in groups.items()
+    ]

@@ -1,0 +1,157 @@
+"""The settings of a search: configs/default.yaml, then --config, then flags."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ckrm_tf.errors import CKRMError, unknown_name
+from ckrm_tf.layout import Layout
+from ckrm_tf.measure.criteria import criterion
+from ckrm_tf.training import Recipe
+from ckrm_tf.tuning.propose import Rule
+from ckrm_tf.widths import Widths
+
+STRATEGIES = ("ckrm", "uniform", "noise")
+
+# Settings that may change between a run and its continuation: none changes a training's result.
+FREE = ("trials", "out", "confirm", "tensorboard")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One value per key of `configs/default.yaml`, where each is explained."""
+
+    data: str
+    image_size: int | None
+    trials: int
+    seeds: int
+    seed: int
+    strategy: str
+    criterion: str
+    margin: float
+    penalty: float
+    bold: float
+    floor: int
+    depth: bool
+    confirm: int
+    filters: int
+    growth: float
+    blocks: tuple[int, ...]
+    conv: str
+    ratio: float
+    ggcam: bool
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    l1: float
+    shift: int
+    out: str
+    tensorboard: bool
+
+    def __post_init__(self) -> None:
+        if self.strategy not in STRATEGIES:
+            raise unknown_name("strategy", self.strategy, STRATEGIES)
+        criterion(self.criterion)
+        for name in ("trials", "seeds", "filters"):
+            if getattr(self, name) < 1:
+                raise CKRMError(f"--{name}", expected="at least 1", received=getattr(self, name))
+        if self.seed < 1:
+            # KerasTuner takes 0 for "no seed".
+            raise CKRMError("--seed", expected="at least 1", received=self.seed)
+        if self.confirm < 0:
+            raise CKRMError("--confirm", expected="0 or more", received=self.confirm)
+        # Built here so that a bad value is refused before any data are read.
+        self.rule, self.recipe, self.layout, self.start  # noqa: B018
+
+    @property
+    def rule(self) -> Rule:
+        """The settings of the proposal."""
+        return Rule(margin=self.margin, bold=self.bold, floor=self.floor, depth=self.depth)
+
+    @property
+    def recipe(self) -> Recipe:
+        """The training recipe."""
+        return Recipe(self.epochs, self.batch_size, self.learning_rate, self.l1, self.shift)
+
+    @property
+    def layout(self) -> Layout:
+        """The fixed part of the networks."""
+        return Layout(conv=self.conv, ratio=self.ratio)  # type: ignore[arg-type]
+
+    @property
+    def start(self) -> Widths:
+        """The starting network."""
+        return Widths.from_rule(self.filters, self.growth, self.blocks)
+
+    @property
+    def seed_list(self) -> tuple[int, ...]:
+        """The seeds each network is trained with."""
+        return tuple(range(self.seed, self.seed + self.seeds))
+
+    def fingerprint(self) -> dict[str, Any]:
+        """The settings a continued run must share with its beginning."""
+        values = asdict(self) | {"blocks": list(self.blocks)}
+        return {k: v for k, v in values.items() if k not in FREE}
+
+
+def load_settings(config: str | None, flags: Mapping[str, Any]) -> Settings:
+    """The settings in force.
+
+    Raises:
+        CKRMError: an unknown key or flag, with the nearest known one; a value of the wrong type.
+    """
+    values = _read(resources.files("configs").joinpath("default.yaml").read_text(), "defaults")
+    if config is not None:
+        path = Path(config).expanduser()
+        if not path.is_file():
+            raise CKRMError("--config", expected="a YAML file", received=str(config))
+        values |= _checked(_read(path.read_text(), path.name), f"key in {path.name}")
+    values |= _checked({k.replace("-", "_"): v for k, v in flags.items()}, "flag")
+    types_ = typing.get_type_hints(Settings)
+    return Settings(**{k: _typed(k, v, types_[k]) for k, v in values.items()})
+
+
+def _read(text: str, name: str) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise CKRMError(f"config {name}", expected="YAML", received=str(error)) from error
+    if not isinstance(data, dict):
+        raise CKRMError(f"config {name}", expected="keys and values", received=type(data).__name__)
+    return data
+
+
+def _checked(values: dict[str, Any], kind: str) -> dict[str, Any]:
+    known = [field.name for field in fields(Settings)]
+    for key in values:
+        if key not in known:
+            raise unknown_name(kind, str(key), known)
+    return values
+
+
+def _typed(name: str, value: Any, kind: Any) -> Any:
+    """`value` as the field's type, or an error that names both."""
+    if isinstance(kind, types.UnionType):
+        if value is None:
+            return None
+        kind = next(k for k in typing.get_args(kind) if k is not types.NoneType)
+    if typing.get_origin(kind) is tuple:
+        if isinstance(value, list | tuple) and value and all(type(v) is int for v in value):
+            return tuple(value)
+        raise CKRMError(f"--{name}", expected="a list of whole numbers", received=repr(value))
+    if kind is str:
+        # Fire reads --out=1e3 as a number; the user meant a name.
+        return str(value)
+    right = type(value) is kind or (kind is float and type(value) is int)
+    if not right:
+        words = {int: "a whole number", float: "a number", bool: "true or false"}
+        raise CKRMError(f"--{name}", expected=words[kind], received=repr(value))
+    return kind(value)
