@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from statistics import fmean, median
 from typing import Any
 
@@ -60,12 +59,11 @@ def make_rows(
     rows: list[Row] = []
     bar, seconds, full = math.inf, 0.0, 0.0
     best: Training = trainings[0]
-    for (widths, length), group in groupby(trainings, key=lambda t: (t.widths, t.epochs)):
-        seeds = list(group)
+    for seeds in _networks(trainings):
         aucs = [t.val_auc for t in seeds if t.status == COMPLETED and t.val_auc is not None]
         if not rows and aucs:
             bar = fmean(aucs) - margin
-        good = bool(aucs) and length >= epochs and fmean(aucs) >= bar
+        good = bool(aucs) and seeds[0].epochs >= epochs and fmean(aucs) >= bar
         for training in seeds:
             # A verdict needs all seeds: it stands at the network's last training.
             verdict = good and training is seeds[-1]
@@ -79,7 +77,7 @@ def make_rows(
                     repeat,
                     len(rows) + 1,
                     training.seed,
-                    str(widths),
+                    str(training.widths),
                     training.params,
                     training.macs,
                     training.val_auc,
@@ -97,6 +95,18 @@ def make_rows(
     return rows
 
 
+def _networks(trainings: Sequence[Training]) -> list[list[Training]]:
+    """Trainings gathered by trial; a network proposed twice in a row is two trials."""
+    groups: list[list[Training]] = []
+    for training in trainings:
+        same = groups and groups[-1][0].key[::2] == training.key[::2]
+        if same and all(t.seed != training.seed for t in groups[-1]):
+            groups[-1].append(training)
+        else:
+            groups.append([training])
+    return groups
+
+
 def best_after(rows: Sequence[Row], number: int) -> int:
     """Parameters of the smallest acceptable network after `number` trainings, or at the end."""
     return rows[min(number, len(rows)) - 1].best_params
@@ -105,7 +115,7 @@ def best_after(rows: Sequence[Row], number: int) -> int:
 def best_within(rows: Sequence[Row], seconds: float) -> int:
     """The same after so many seconds; the starting network is there from the beginning."""
     done = [r for r in rows if r.cumulative_seconds <= seconds]
-    return (done or rows)[-1].best_params if done else rows[0].params
+    return done[-1].best_params if done else rows[0].params
 
 
 def trainings_to(rows: Sequence[Row], params: int) -> int | None:
@@ -156,8 +166,7 @@ def summarise(runs: Runs, trainings: int, targets: Sequence[int]) -> dict[str, A
             "seconds": [rows[-1].cumulative_seconds for rows in repeats],
             "steps": [sum(r.steps for r in rows) for rows in repeats],
             "best_params_after": {
-                n: spread_of(best_after(rows, n) for rows in repeats)
-                for n in range(1, longest + 1)
+                n: spread_of(best_after(rows, n) for rows in repeats) for n in range(1, longest + 1)
             },
             "smallest": [_smallest(rows, trainings) for rows in repeats],
             "trainings_to": {
@@ -212,3 +221,15 @@ def matching(runs: Runs, after: int, guided: str = "ckrm") -> dict[str, Any]:
             pairs = zip(repeats, goals, strict=True)
             found[name] = spread_of(trainings_to(rows, goal) for rows, goal in pairs)
     return {"params": goals, "trainings": found}
+
+
+def curves(runs: Runs) -> list[dict[str, Any]]:
+    """One record per strategy and number of trainings: each repeat's best, median and range."""
+    records = []
+    for name, repeats in runs.items():
+        for number in range(1, max(len(rows) for rows in repeats) + 1):
+            params = [best_after(rows, number) for rows in repeats]
+            spread = {"median": median(params), "min": min(params), "max": max(params)}
+            each = {f"repeat_{i}": p for i, p in enumerate(params, start=1)}
+            records.append({"strategy": name, "trainings": number} | spread | each)
+    return records

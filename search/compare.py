@@ -1,0 +1,242 @@
+"""`python -m search.compare`: guided and unguided strategies at equal budget."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+
+from ckrm_tf.data import Dataset, load_dataset
+from ckrm_tf.errors import CKRMError, unknown_name
+from ckrm_tf.tuning.journal import FAILED, Training, write_atomically
+from ckrm_tf.tuning.runner import Runner
+from ckrm_tf.widths import Widths
+from search.cli import main
+from search.compare_plots import plot_all
+from search.compare_screen import show_summary
+from search.compare_tables import Runs, curves, make_rows, summarise
+from search.console import Progress, count, show_data
+from search.final import confirmed, final_comparison, show_final
+from search.session import data_fingerprint, make_runner, make_tuner, open_folder
+from search.settings import Settings, _read, _typed, load_settings
+from search.strategies import check_strategy, make_strategy
+
+Found = dict[str, list[list[Training]]]
+"""Trainings by strategy and repeat."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """The keys of `configs/compare.yaml` that are about the comparison, explained there."""
+
+    strategies: tuple[str, ...]
+    trainings: int
+    random_trainings: int | None
+    repeats: int
+    target: int
+    final: int
+
+    def __post_init__(self) -> None:
+        if not self.strategies:
+            raise CKRMError("--strategies", expected="at least one", received="none")
+        for name in self.strategies:
+            check_strategy(name)
+        for name in ("trainings", "random_trainings", "repeats", "target"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                flag = name.replace("_", "-")
+                raise CKRMError(f"--{flag}", expected="at least 1", received=value)
+        if self.final < 0:
+            raise CKRMError("--final", expected="0 or more", received=self.final)
+
+    def budget(self, strategy: str) -> int:
+        """Trainings that a strategy may use in one repeat."""
+        return (self.random_trainings if strategy == "random" else None) or self.trainings
+
+
+def load_options(config: str | None, flags: Mapping[str, Any]) -> tuple[Options, Settings]:
+    """What is compared, and the settings that every strategy shares.
+
+    Raises:
+        CKRMError: an unknown key or flag, with the nearest known one; a value of the wrong type.
+    """
+    text = resources.files("configs").joinpath("compare.yaml").read_text()
+    layers = [("key in compare.yaml", _read(text, "compare.yaml"))]
+    if config is not None:
+        path = Path(config).expanduser()
+        if not path.is_file():
+            raise CKRMError("--config", expected="a YAML file", received=str(config))
+        layers.append((f"key in {path.name}", _read(path.read_text(), path.name)))
+    layers.append(("flag", {k.replace("-", "_"): v for k, v in flags.items()}))
+    own = [f.name for f in fields(Options)]
+    known = own + [f.name for f in fields(Settings)]
+    values: dict[str, Any] = {}
+    for kind, layer in layers:
+        for key in layer:
+            if key not in known:
+                raise unknown_name(kind, str(key), known)
+        values |= layer
+    chosen = {key: values.pop(key) for key in own}
+    names = chosen.pop("strategies")
+    listed = names.split(",") if isinstance(names, str) else names
+    if not isinstance(listed, list | tuple) or not all(isinstance(n, str) for n in listed):
+        raise CKRMError("--strategies", expected="names and commas", received=repr(names))
+    numbers = {
+        k: _typed(k, v, int | None if k == "random_trainings" else int) for k, v in chosen.items()
+    }
+    # A strategy named twice would be compared with itself.
+    strategies = tuple(dict.fromkeys(name.strip() for name in listed))
+    options = Options(strategies=strategies, **numbers)
+    settings = load_settings(None, values)
+    if options.trainings < settings.seeds:
+        raise CKRMError(
+            "--trainings",
+            expected=f"at least --seeds, {settings.seeds}",
+            received=options.trainings,
+        )
+    return options, settings
+
+
+def compare(config: str | None = None, **flags: Any) -> None:
+    """Run several strategies on the same data, network, recipe and budget; tables and plots.
+
+    Run again with the same --out, it goes on where it stopped. A network that two strategies
+    train with the same seed is trained once and counts for both at what it cost.
+
+    Args:
+        config: a YAML file with keys of configs/compare.yaml, where each is explained.
+        flags: any of those keys: --trainings 20 --repeats 3 --strategies ckrm,random --final 5
+            --random-trainings 40 --target 128062, and those of search.run: --data PATH --out DIR
+            --image-size 48 --epochs 16 --margin 0.02 ...
+    """
+    options, settings = load_options(config, flags)
+    console = Console(width=None if Console().is_terminal else 160)
+    with console.status("reading the data"):
+        data = load_dataset(settings.data, image_size=settings.image_size, seed=settings.seed)
+    cost = settings.start.cost(data.input_shape, data.classes, settings.layout)
+    identity = settings.fingerprint() | {"pixels": data_fingerprint(data)}
+    folder = open_folder(settings.out, identity)
+    show_data(console, data)
+    console.print(
+        f"start     {settings.start}: {cost.params:,} trainable parameters, "
+        f"{count(cost.macs)} MACs\n"
+        f"budget    {options.trainings} trainings, {options.repeats} repeat(s), "
+        f"{settings.epochs} epochs: {', '.join(options.strategies)}\n"
+        f"folder    {folder} (the same command goes on where it stopped)",
+        highlight=False,
+    )
+    runner = make_runner(settings, data, folder, None)
+    # Weights of some hundred networks, of which none is used again.
+    runner.weights_dir = None
+    found: Found = {name: [] for name in options.strategies}
+    # Repeat by repeat, so that a run cut short has something of every strategy.
+    for repeat in range(options.repeats):
+        for name in options.strategies:
+            found[name].append(
+                run_strategy(console, name, repeat, options, settings, data, runner, folder)
+            )
+        write_tables(folder, options, settings, make_runs(found, settings))
+    runs = make_runs(found, settings)
+    summary = write_tables(folder, options, settings, runs)
+    plot_all(runs, folder, settings.margin)
+    show_summary(console, summary)
+    if options.final:
+        finish(console, options, settings, data, folder, found)
+
+
+def run_strategy(
+    console: Console,
+    name: str,
+    repeat: int,
+    options: Options,
+    settings: Settings,
+    data: Dataset,
+    runner: Runner,
+    folder: Path,
+) -> list[Training]:
+    """All trainings of one strategy in one repeat, in order, whether new or from the journal."""
+    networks = options.budget(name) // settings.seeds
+    # Repeats share no training seed, and all strategies of a repeat share theirs.
+    mine = replace(settings, seed=settings.seed + repeat * settings.seeds)
+    console.rule(f"{name}, repeat {repeat + 1} of {options.repeats}", align="left")
+    with Progress(console, networks, settings.margin) as progress:
+        runner.on_training = progress.on_training
+        oracle, metrics = make_strategy(name, mine, data, networks)
+        tuner = make_tuner(mine, oracle, runner, folder, extra_metrics=metrics)
+        try:
+            tuner.search()
+        except RuntimeError as error:
+            # What KerasTuner raises after too many failures in a row.
+            if "consecutive failures" not in str(error):
+                raise
+            failed = [t.reason for t in progress.trainings if t.status == FAILED]
+            raise CKRMError(
+                f"strategy {name}, repeat {repeat + 1}: too many trainings failed in a row",
+                expected="finished trainings",
+                received=failed[-1] if failed else error,
+            ) from error
+    return progress.trainings
+
+
+def make_runs(found: Found, settings: Settings) -> Runs:
+    """Rows of the repeats that are finished for every strategy."""
+    done = min(len(repeats) for repeats in found.values())
+    return {
+        name: [
+            make_rows(name, number, trainings, settings.epochs, settings.margin)
+            for number, trainings in enumerate(repeats[:done], start=1)
+        ]
+        for name, repeats in found.items()
+    }
+
+
+def write_tables(folder: Path, options: Options, settings: Settings, runs: Runs) -> dict[str, Any]:
+    """Write trainings.csv, summary.csv and summary.json; return what the last one holds."""
+    rows = [asdict(row) for repeats in runs.values() for each in repeats for row in each]
+    write_atomically(folder / "trainings.csv", pd.DataFrame(rows).to_csv(index=False))
+    write_atomically(folder / "summary.csv", pd.DataFrame(curves(runs)).to_csv(index=False))
+    summary = summarise(runs, options.trainings, (options.target,))
+    summary["options"] = asdict(options)
+    summary["settings"] = settings.fingerprint()
+    write_atomically(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
+    return summary
+
+
+def finish(
+    console: Console,
+    options: Options,
+    settings: Settings,
+    data: Dataset,
+    folder: Path,
+    found: Found,
+) -> None:
+    """Retrain the guided search's best network and the start with new seeds; open the test split.
+
+    The seeds are those that no repeat has used, so that none was chosen for its luck.
+    """
+    lead = "ckrm" if "ckrm" in found else options.strategies[0]
+    candidates: dict[Widths, int] = {}
+    for trainings in found[lead]:
+        rows = make_rows(lead, 0, trainings, settings.epochs, settings.margin)
+        pairs = zip(rows, trainings, strict=True)
+        candidates |= {t.widths: t.params for row, t in pairs if row.acceptable}
+    first = settings.seed + options.repeats * settings.seeds
+    seeds = range(first, first + options.final)
+    console.rule(f"final: {options.final} new seed(s)", align="left")
+    with Progress(console, len(candidates), settings.margin) as progress:
+        runner = make_runner(settings, data, folder / "final", progress.on_training)
+        order = sorted(candidates, key=lambda widths: candidates[widths])
+        best = confirmed(runner, settings.start, order, seeds, settings.margin)
+        report = final_comparison(data, runner, settings.start, best, seeds, settings.margin)
+    write_atomically(folder / "final.json", json.dumps(report, indent=1) + "\n")
+    show_final(console, report)
+
+
+if __name__ == "__main__":
+    main(compare)

@@ -1,0 +1,270 @@
+"""`python -m search.final`: the candidate against the starting network, over several seeds.
+
+The only place of a comparison where the test split is read, and only after every choice is made.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from ckrm_tf import stats
+from ckrm_tf.data import Dataset, Split, load_dataset
+from ckrm_tf.errors import CKRMError
+from ckrm_tf.training import predict
+from ckrm_tf.tuning.history import acceptable
+from ckrm_tf.tuning.journal import COMPLETED, write_atomically
+from ckrm_tf.tuning.runner import Runner
+from ckrm_tf.widths import Widths
+from search.cli import main
+from search.console import Progress, count
+from search.session import data_fingerprint, make_runner, outcomes
+from search.settings import load_settings
+
+ARMS = ("start", "candidate")
+
+
+def train_all(runner: Runner, widths: Widths, seeds: Sequence[int]) -> list[float]:
+    """Validation AUC of each seed, trained or looked up.
+
+    Raises:
+        CKRMError: when a training failed.
+    """
+    found = [runner.run(widths, seed) for seed in seeds]
+    runner.release()
+    for training in found:
+        if training.status != COMPLETED or training.val_auc is None:
+            raise CKRMError(
+                f"training of {widths} with seed {training.seed}",
+                expected="a finished training",
+                received=training.reason,
+            )
+    return [t.val_auc for t in found if t.val_auc is not None]
+
+
+def confirmed(
+    runner: Runner, start: Widths, candidates: Sequence[Widths], seeds: Sequence[int], margin: float
+) -> Widths:
+    """The first candidate whose mean validation AUC over the seeds is within the margin.
+
+    Args:
+        runner: trains and remembers.
+        start: the starting network, the answer when no candidate holds.
+        candidates: in the order of preference, the smallest first.
+        seeds: trained for each network looked at.
+        margin: loss of mean validation AUC that is acceptable.
+    """
+    bar = fmean(train_all(runner, start, seeds)) - margin
+    for widths in candidates:
+        if widths == start or fmean(train_all(runner, widths, seeds)) >= bar:
+            return widths
+    return start
+
+
+def final_comparison(
+    data: Dataset,
+    runner: Runner,
+    start: Widths,
+    candidate: Widths,
+    seeds: Sequence[int],
+    margin: float,
+) -> dict[str, Any]:
+    """Train both networks with every seed, then compare them on validation and test images.
+
+    Args:
+        data: its test split is read here.
+        runner: trains, remembers, and must keep weights.
+        start: the starting network.
+        candidate: the smaller one.
+        seeds: of the trainings, the same for both.
+        margin: loss of macro AUC that is accepted, stated beforehand.
+
+    Returns:
+        Plain values for JSON: per network its cost; per split the macro AUC, class AUC,
+        sensitivity and accuracy of each network, non-inferiority by paired bootstrap over images
+        and seeds, DeLong's test per class and seed, and the one-way ANOVA over seeds.
+
+    Raises:
+        CKRMError: a training failed, or its weights are gone.
+    """
+    networks = dict(zip(ARMS, (start, candidate), strict=True))
+    for widths in networks.values():
+        train_all(runner, widths, seeds)
+    report: dict[str, Any] = {"margin": margin, "seeds": list(seeds)}
+    for arm, widths in networks.items():
+        cost = widths.cost(data.input_shape, data.classes, runner.layout)
+        report[arm] = {
+            "widths": widths.to_dict(),
+            "widths_text": str(widths),
+            "params": cost.params,
+            "macs": cost.macs,
+        }
+    for name, split in (("val", data.val), ("test", data.test)):
+        found = {arm: _probabilities(runner, w, seeds, split) for arm, w in networks.items()}
+        report[name] = compare_on(split.labels, found, data.class_names, margin)
+    return report
+
+
+def _probabilities(runner: Runner, widths: Widths, seeds: Sequence[int], split: Split) -> Any:
+    """Class probabilities of each seed's network: (seeds, n, classes)."""
+    model = runner.build(widths)
+    found = []
+    for seed in seeds:
+        path = runner.weights_path(widths, seed)
+        if path is None or not path.exists():
+            raise CKRMError(
+                "weights",
+                expected=f"those of {widths}, seed {seed}",
+                received="none",
+                hint="Were they moved out of the run folder?",
+            )
+        model.load_weights(path)
+        found.append(predict(model, split, runner.data.scale))
+    return np.stack(found)
+
+
+def compare_on(
+    labels: np.ndarray, found: dict[str, np.ndarray], names: Sequence[str], margin: float
+) -> dict[str, Any]:
+    """All statistics of one split; `found` holds (seeds, n, classes) for each of `ARMS`."""
+    start, candidate = (found[arm] for arm in ARMS)
+    verdict = stats.non_inferiority(labels, start, candidate, margin=margin)
+    aucs = {arm: [stats.macro_auc(labels, p) for p in found[arm]] for arm in ARMS}
+    return {
+        "non_inferiority": asdict(verdict) | {"text": str(verdict)},
+        "anova": _anova(aucs["start"], aucs["candidate"]),
+        "delong": {name: _delong(labels == i, start, candidate, i) for i, name in enumerate(names)},
+        **{arm: _describe(labels, found[arm], names) for arm in ARMS},
+    }
+
+
+def _anova(*groups: Sequence[float]) -> dict[str, Any]:
+    """As the paper reports it; not a test of non-inferiority."""
+    try:
+        return asdict(stats.anova(*groups))
+    except CKRMError as error:
+        return {"f": None, "p_value": None, "reason": str(error)}
+
+
+def _delong(
+    truth: np.ndarray, start: np.ndarray, candidate: np.ndarray, index: int
+) -> list[dict[str, Any]]:
+    """One test per seed, of the two networks trained with it."""
+    pairs = zip(start, candidate, strict=True)
+    return [asdict(stats.delong(truth, a[:, index], b[:, index])) for a, b in pairs]
+
+
+def _describe(labels: np.ndarray, arm: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
+    aucs = [stats.macro_auc(labels, one) for one in arm]
+    classes = {}
+    for index, name in enumerate(names):
+        # One class against the rest is a data set of two classes, whose macro AUC is its AUC.
+        p = arm[:, :, index]
+        two = np.stack([1 - p, p], axis=2)
+        interval = stats.macro_auc_interval((labels == index).astype(int), two)
+        hits = [stats.sensitivity(labels, one)[index] for one in arm]
+        classes[name] = {"auc": asdict(interval), "sensitivity": _mean_interval(hits)}
+    return {
+        "macro_auc": asdict(stats.macro_auc_interval(labels, arm)),
+        "macro_auc_by_seed": asdict(stats.spread(aucs)) | {"values": aucs},
+        "accuracy": _mean_interval([stats.accuracy(labels, one) for one in arm]),
+        "classes": classes,
+    }
+
+
+def _mean_interval(intervals: Sequence[stats.Interval]) -> dict[str, Any]:
+    """Means of estimate and bounds over seeds: the interval of one typical training."""
+    means = {k: fmean(getattr(i, k) for i in intervals) for k in ("value", "low", "high")}
+    return means | {"confidence": intervals[0].confidence, "values": [i.value for i in intervals]}
+
+
+def show_final(console: Console, report: dict[str, Any]) -> None:
+    """Print a report of `final_comparison`."""
+    for arm in ARMS:
+        one = report[arm]
+        share = one["params"] / report["start"]["params"]
+        console.print(
+            f"{arm:<10} {one['widths_text']}: {one['params']:,} params ({share:.2%}), "
+            f"{count(one['macs'])} MACs ({one['macs'] / report['start']['macs']:.2%})",
+            highlight=False,
+            soft_wrap=True,
+        )
+    for name in ("val", "test"):
+        split = report[name]
+        table = Table(title=f"{name} split, {len(report['seeds'])} seed(s)", box=None)
+        for head in ("", *ARMS, "DeLong p, by seed"):
+            table.add_column(head)
+        table.add_row("macro AUC", *(_words(split[arm]["macro_auc"]) for arm in ARMS))
+        table.add_row("accuracy", *(_words(split[arm]["accuracy"]) for arm in ARMS))
+        for label, tests in split["delong"].items():
+            p_values = ", ".join(f"{t['p_value']:.3f}" for t in tests)
+            cells = [[split[arm]["classes"][label][k] for arm in ARMS] for k in _PARTS]
+            table.add_row(f"AUC {label}", *map(_words, cells[0]), p_values)
+            table.add_row(f"sensitivity {label}", *map(_words, cells[1]))
+        console.print(table)
+        console.print(f"AUC difference {split['non_inferiority']['text']}", highlight=False)
+        p_value = split["anova"]["p_value"]
+        if p_value is not None:
+            console.print(f"one-way ANOVA over seeds: p = {p_value:.3f}", highlight=False)
+
+
+_PARTS = ("auc", "sensitivity")
+
+
+def _words(interval: dict[str, Any]) -> str:
+    return f"{interval['value']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
+
+
+def final(folder: str, seeds: int = 5, first: int = 1, widths: Any = None) -> None:
+    """Retrain the recommended and the starting network of a finished search; open the test split.
+
+    Writes final.json into the run folder. Trainings the folder already has are not repeated.
+
+    Args:
+        folder: the --out of an earlier `search.run`.
+        seeds: how many seeds.
+        first: the first of them; seeds that the search did not use are free of its luck.
+        widths: the candidate as JSON; the smallest that holds over the seeds by default.
+    """
+    place = Path(str(folder)).expanduser()
+    marker = place / "run.json"
+    if not marker.is_file():
+        raise CKRMError("run folder", expected="a folder of search.run", received=str(folder))
+    for name, value in (("seeds", seeds), ("first", first)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise CKRMError(f"--{name}", expected="a whole number of at least 1", received=value)
+    identity = json.loads(marker.read_text())
+    pixels = identity.pop("pixels", None)
+    settings = load_settings(None, identity)
+    data = load_dataset(settings.data, image_size=settings.image_size, seed=settings.seed)
+    if data_fingerprint(data) != pixels:
+        raise CKRMError("data", expected="the images the search had", received=f"other {data.name}")
+    console = Console(width=None if Console().is_terminal else 160)
+    numbers = range(first, first + seeds)
+    with Progress(console, 2, settings.margin) as progress:
+        runner = make_runner(settings, data, place, progress.on_training)
+        tried = [t for t in runner.journal.read() if t.epochs == settings.epochs]
+        if widths is not None:
+            best = (
+                Widths.from_dict(widths) if isinstance(widths, dict) else Widths.from_json(widths)
+            )
+        else:
+            history = outcomes(tried)
+            good = [o for o in history if acceptable(o, history, settings.margin)]
+            order = [o.widths for o in sorted(good, key=lambda o: o.params)]
+            best = confirmed(runner, settings.start, order, numbers, settings.margin)
+        report = final_comparison(data, runner, settings.start, best, numbers, settings.margin)
+    write_atomically(place / "final.json", json.dumps(report, indent=1) + "\n")
+    show_final(console, report)
+
+
+if __name__ == "__main__":
+    main(final)
