@@ -57,7 +57,7 @@ class Rule:
         for step in (self.bold, self.keep, *self.gentle):
             if not 0 < step < 1:
                 raise CKRMError("rule: a step", expected="a factor between 0 and 1", received=step)
-        if self.margin < 0 or self.floor < 1:
+        if not self.margin >= 0 or self.floor < 1:
             raise CKRMError("rule", expected="margin >= 0 and floor >= 1", received=self)
 
 
@@ -182,7 +182,11 @@ def propose_uniform(
     """One multiplier on all the starting widths, bisected between the last good and first bad.
 
     The unguided baseline that needs no signal; depth stays as it is.
+
+    Raises:
+        CKRMError: when the history is empty or its first trial failed.
     """
+    smallest_acceptable(history, rule.margin)  # refuses the histories that `propose` refuses
     start = history[0].widths
     good, bad = 1.0, 0.0
     tried = {outcome.widths for outcome in history} | set(running)

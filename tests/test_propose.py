@@ -1,0 +1,328 @@
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import ckrm_tf
+from ckrm_tf import CKRMError, Stage, Widths
+from ckrm_tf.measure.signal import Signal
+from ckrm_tf.tuning.history import Outcome
+from ckrm_tf.tuning.noise import NoisyPropose
+from ckrm_tf.tuning.propose import Rule, propose, propose_uniform
+
+START = Widths(64, (Stage(3, 64, 256), Stage(4, 128, 512)))
+FILTERS = tuple(name for name, _ in START.items() if not name.endswith("/blocks"))
+QUIET = Signal(redundancy=0.0, needed=1.0, excess=0.0)
+RULE = Rule(depth=False)
+
+
+def outcome(widths: Widths, *aucs: float, **signals: Signal) -> Outcome:
+    """A trial whose widths are all quiet but for those given (`stage1_mid` for `stage1/mid`)."""
+    loud = {name.replace("_", "/"): signal for name, signal in signals.items()}
+    return Outcome(widths, aucs, widths.params(), dict.fromkeys(FILTERS, QUIET) | loud)
+
+
+def scaled(widths: Widths, factor: float) -> Widths:
+    return Widths.from_items(
+        {k: v if k.endswith("/blocks") else round(v * factor) for k, v in widths.items()}
+    )
+
+
+def change(widths: Widths, **items: int) -> Widths:
+    named = {k.replace("_", "/"): v for k, v in items.items()}
+    return Widths.from_items(dict(widths.items()) | named)
+
+
+def redundant(needed: float, redundancy: float = 0.5, excess: float = 0.3) -> Signal:
+    return Signal(redundancy, needed, excess)
+
+
+def test_lambda_zero_everywhere_goes_on_shrinking():
+    assert propose([outcome(START, 0.9)], RULE) == scaled(START, 0.5)
+    history = [outcome(START, 0.9), outcome(scaled(START, 0.5), 0.9)]
+    assert propose(history, RULE) == scaled(START, 0.25)
+
+
+def test_auc_within_the_margin_counts_as_held_and_just_below_it_does_not():
+    held = [outcome(START, 0.9), outcome(scaled(START, 0.5), 0.881)]
+    assert propose(held, RULE) == scaled(START, 0.25)
+    lost = [outcome(START, 0.9), outcome(scaled(START, 0.5), 0.879)]
+    assert propose(lost, RULE) != scaled(START, 0.25)
+
+
+def test_no_signal_at_all_counts_as_no_redundancy():
+    bare = Outcome(START, (0.9,), START.params())
+    assert propose([bare], RULE) == scaled(START, 0.5)
+
+
+def test_redundant_width_shrinks_to_what_is_needed_the_others_by_the_bold_step():
+    history = [outcome(START, 0.9, stage1_mid=redundant(0.375))]
+    assert propose(history, RULE) == change(scaled(START, 0.5), stage1_mid=24)
+
+
+def test_redundant_width_shrinks_at_least_by_the_step_and_never_below_keep():
+    rule = replace(RULE, keep=0.3)
+    history = [outcome(START, 0.9, stage1_mid=redundant(0.9), stage2_out=redundant(0.01))]
+    assert propose(history, rule) == change(
+        scaled(START, 0.5), stage1_mid=32, stage2_out=round(0.3 * 512)
+    )
+
+
+def test_redundancy_up_to_the_tolerance_is_none():
+    at = outcome(START, 0.9, stage1_mid=redundant(0.25, redundancy=0.01))
+    above = outcome(START, 0.9, stage1_mid=redundant(0.25, redundancy=0.011))
+    assert propose([at], RULE) == scaled(START, 0.5)
+    assert propose([above], RULE) == change(scaled(START, 0.5), stage1_mid=16)
+
+
+def test_depth_shrinks_too_when_asked_and_stays_above_zero():
+    proposal = propose([outcome(START, 0.9)], Rule())
+    assert [s.blocks for s in proposal.stages] == [2, 2]
+    shallow = Widths(8, (Stage(1, 8, 8),))
+    assert propose([outcome(shallow, 0.9)], Rule()).stages[0].blocks == 1
+
+
+def follow(history: list[Outcome], rule: Rule, auc: float, **signals: Signal) -> list[Widths]:
+    """The proposals made when every further network comes out with `auc`, to the end."""
+    history, found = list(history), []
+    while (widths := propose(history, rule)) is not None:
+        found.append(widths)
+        history.append(outcome(widths, auc, **signals))
+        assert len(found) < 200
+    return found
+
+
+def touched(widths: Widths) -> set[str]:
+    """The stages of START whose widths are narrower here."""
+    before = dict(START.items())
+    return {name.partition("/")[0] for name, width in widths.items() if width < before[name]}
+
+
+def test_lost_auc_keeps_the_least_redundant_stage_first():
+    signals = {"stage2_mid": Signal(0.1, 0.9, 0.2), "stage1_out": redundant(0.9, 0.4)}
+    found = follow([outcome(START, 0.9, **signals)], RULE, auc=0.5)
+    assert [touched(w) for w in found[:3]] == [
+        {"stem", "stage1", "stage2"},
+        {"stem", "stage1"},
+        {"stage2"},
+    ]
+
+
+def test_excess_ranks_the_stages_where_nothing_is_redundant_then_the_later_one_goes_first():
+    loud = outcome(START, 0.9, stage1_mid=Signal(0.0, 1.0, 0.2))
+    assert touched(follow([loud], RULE, auc=0.5)[1]) == {"stem", "stage1"}
+    equal = outcome(START, 0.9)
+    assert touched(follow([equal], RULE, auc=0.5)[1]) == {"stage2"}
+
+
+def test_lost_auc_grows_back_halfway_where_the_lost_network_is_not_redundant():
+    start = outcome(START, 0.9)
+    signals = {"stage1_mid": redundant(0.5)}
+    last = change(START, stem_filters=32, stage1_mid=32, stage1_out=128)
+    history = [
+        start,
+        outcome(scaled(START, 0.5), 0.7),
+        outcome(change(START, stage2_mid=64, stage2_out=256), 0.7),
+        outcome(last, 0.7, **signals),
+    ]
+    assert propose(history, replace(RULE, least=0.0)) == change(
+        last, stem_filters=round(64 * math.sqrt(0.5)), stage1_out=round(256 * math.sqrt(0.5))
+    )
+
+
+def test_gentler_steps_follow_and_the_rule_ends():
+    found = follow([outcome(START, 0.9)], RULE, auc=0.5)
+    shares = [w.stages[1].out / 512 for w in found]
+    assert 0.5 in shares
+    assert round(0.7 * 512) / 512 in shares
+    assert shares.index(0.5) < shares.index(round(0.7 * 512) / 512)
+    assert all(touched(w) for w in found)
+
+
+def test_a_move_that_saves_too_little_is_skipped():
+    for widths in follow([outcome(START, 0.9)], RULE, auc=0.5):
+        assert widths.params() <= 0.9 * START.params()
+    assert propose([outcome(START, 0.9)], replace(RULE, least=0.99)) is None
+
+
+def test_a_lost_network_wider_than_the_parent_somewhere_is_not_grown_back():
+    parent = scaled(START, 0.5)
+    aside = outcome(change(scaled(START, 0.25), stem_filters=64, stage2_mid=16), 0.5)
+    history = [outcome(START, 0.9), aside, outcome(parent, 0.9)]
+    assert all(_within(w, parent) for w in follow(history, RULE, auc=0.5))
+
+
+def _within(narrow: Widths, wide: Widths) -> bool:
+    return all(a <= b for (_, a), (_, b) in zip(narrow.items(), wide.items(), strict=True))
+
+
+def test_a_move_covered_by_a_lost_network_is_skipped():
+    """All at 0.84 lost, so all at 0.7 and 0.5, which are narrower everywhere, are hopeless."""
+    history = [outcome(START, 0.9), outcome(scaled(START, 0.84), 0.5)]
+    proposal = propose(history, RULE)
+    assert proposal is not None
+    assert not _within(proposal, scaled(START, 0.84))
+
+
+def test_a_failed_trial_does_not_make_narrower_networks_hopeless():
+    failed = Outcome(scaled(START, 0.84), (), 1)
+    assert failed.failed
+    assert propose([outcome(START, 0.9), failed], RULE) == scaled(START, 0.5)
+
+
+def test_running_networks_are_not_proposed_again():
+    history = [outcome(START, 0.9)]
+    first = propose(history, RULE)
+    second = propose(history, RULE, running=[first])
+    assert second not in (None, first)
+    assert propose(history, RULE, running=[first, second]) not in (None, first, second)
+
+
+def test_none_when_every_move_is_exhausted():
+    floor = Widths(4, (Stage(1, 4, 4),))
+    assert propose([outcome(floor, 0.9)], Rule()) is None
+
+
+def test_a_start_below_the_floor_is_kept_not_widened():
+    small = Widths(2, (Stage(1, 2, 64),))
+    proposal = propose([Outcome(small, (0.9,), 10)], Rule())
+    assert proposal == Widths(2, (Stage(1, 2, 32),))
+
+
+def test_the_smallest_acceptable_network_is_the_parent_not_the_best_or_the_last():
+    half, other = scaled(START, 0.5), scaled(START, 0.7)
+    history = [outcome(START, 0.9), outcome(half, 0.885), outcome(other, 0.95)]
+    assert propose(history, RULE) == scaled(START, 0.25)
+
+
+@pytest.mark.parametrize("strategy", [propose, propose_uniform, NoisyPropose(1)])
+@pytest.mark.parametrize("history", [[], [Outcome(START, (), 1)]])
+def test_no_finished_starting_network_is_an_error(strategy, history):
+    with pytest.raises(CKRMError, match="starting network"):
+        strategy(history, RULE)
+
+
+@pytest.mark.parametrize(
+    "bad", [{"bold": 1.0}, {"bold": 0.0}, {"keep": 1.5}, {"gentle": (0.5, 1.0)}, {"floor": 0},
+            {"margin": -0.1}, {"margin": float("nan")}],
+)  # fmt: skip
+def test_bad_rules_are_refused(bad):
+    with pytest.raises(CKRMError, match="rule"):
+        Rule(**bad)
+
+
+signals = st.builds(
+    Signal,
+    redundancy=st.floats(0, 1),
+    needed=st.floats(0.01, 1),
+    excess=st.floats(-1, 1),
+)
+networks = st.builds(
+    Widths,
+    st.integers(1, 64),
+    st.tuples(*(st.builds(Stage, st.integers(1, 4), st.integers(1, 64), st.integers(1, 64)),) * 2),
+)
+
+
+@pytest.mark.parametrize("strategy", [propose, propose_uniform, NoisyPropose(3)])
+@settings(deadline=None, max_examples=25)
+@given(start=networks, data=st.data())
+def test_any_course_stays_in_the_box_repeats_nothing_and_ends(strategy, start, data):
+    rule = Rule(floor=data.draw(st.integers(1, 8)), depth=data.draw(st.booleans()))
+
+    def finished(widths: Widths, may_fail: bool = True) -> Outcome:
+        good = data.draw(st.lists(st.floats(0, 1), min_size=0 if may_fail else 1, max_size=2))
+        names = [n for n, _ in widths.items() if not n.endswith("/blocks")]
+        known = data.draw(st.dictionaries(st.sampled_from(names), signals))
+        return Outcome(widths, tuple(good), sum(w for _, w in widths.items()), known)
+
+    history = [finished(start, may_fail=False)]
+    for _ in range(12):
+        again, proposal = strategy(history, rule), strategy(history, rule)
+        assert again == proposal
+        if proposal is None:
+            return
+        assert proposal not in {o.widths for o in history}
+        for (name, least), (_, width) in zip(start.items(), proposal.items(), strict=True):
+            floor = 1 if name.endswith("/blocks") else min(rule.floor, least)
+            assert floor <= width <= least
+        if not rule.depth or strategy is propose_uniform:
+            assert [s.blocks for s in proposal.stages] == [s.blocks for s in start.stages]
+        history.append(finished(proposal))
+
+
+@pytest.mark.parametrize("auc", [0.9, 0.5])
+@pytest.mark.parametrize("strategy", [propose, propose_uniform, NoisyPropose(3)])
+def test_every_search_ends(strategy, auc):
+    """Nothing lost ends at the floor, everything lost when the moves are used up."""
+    history = [outcome(START, 0.9)]
+    while (widths := strategy(history, RULE)) is not None:
+        history.append(outcome(widths, auc))
+        assert len(history) < 200
+    floored = all(w == 4 for n, w in history[-1].widths.items() if not n.endswith("/blocks"))
+    assert floored == (auc == 0.9)
+
+
+def test_uniform_bisects_between_the_last_good_and_the_first_bad():
+    """The AUC breaks below a quarter of the width: every proposal is closer to it."""
+    history, found = [outcome(START, 0.9)], []
+    for _ in range(6):
+        widths = propose_uniform(history, RULE)
+        multiplier = widths.stages[-1].out / 512
+        found.append(multiplier)
+        history.append(outcome(widths, 0.9 if multiplier >= 0.25 else 0.6))
+    expected = [0.5, 0.25, 0.125]
+    good, bad = 0.25, 0.125
+    for _ in range(3):
+        middle = math.sqrt(good * bad)
+        expected.append(middle)
+        bad = middle
+    assert found == pytest.approx(expected, abs=1 / 512)
+    assert len({tuple(w for _, w in o.widths.items()) for o in history}) == 7
+
+
+def test_uniform_scales_all_filters_alike():
+    assert propose_uniform([outcome(START, 0.9)], Rule()) == scaled(START, 0.5)
+
+
+def test_noise_is_deterministic_and_keeps_the_distribution():
+    loud = {n: Signal(i / 10, 1 / (1 + i), i) for i, n in enumerate(FILTERS)}
+    trial = Outcome(START, (0.9,), START.params(), loud)
+    noisy = NoisyPropose(5)
+    dealt = noisy._shuffled(0, trial).signals
+    assert sorted(s.excess for s in dealt.values()) == sorted(s.excess for s in loud.values())
+    assert set(dealt) == set(loud)
+    assert dealt == NoisyPropose(5)._shuffled(0, trial).signals
+    assert noisy([trial], RULE) == NoisyPropose(5)([trial], RULE)
+    proposals = {NoisyPropose(seed)([trial], RULE) for seed in range(8)}
+    assert len(proposals) > 1
+    # The trial handed in is left alone.
+    assert trial.signals == loud
+
+
+ALONE = """
+import sys, types
+parent = types.ModuleType("ckrm_tf")
+parent.__path__ = [sys.argv[1]]
+sys.modules["ckrm_tf"] = parent
+import ckrm_tf.tuning.propose, ckrm_tf.tuning.noise
+print(*sorted({name.partition(".")[0] for name in sys.modules}))
+"""
+
+
+def test_the_proposal_needs_neither_keras_nor_tensorflow():
+    """Imported with the package's own __init__ left out: that one offers `resnet`, hence Keras."""
+    folder = Path(ckrm_tf.__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE, str(folder)], capture_output=True, text=True, check=True
+    )
+    loaded = set(done.stdout.split())
+    assert "ckrm_tf" in loaded
+    assert not loaded & {"keras", "tensorflow", "keras_tuner", "jax", "torch", "numpy"}
