@@ -98,13 +98,13 @@ class Journal:
             return []
         trainings = []
         for number, line in enumerate(self.path.read_bytes().split(b"\n"), start=1):
-            try:
-                data = json.loads(line)
-            except ValueError:
+            # What a crash cuts short is the beginning of a JSON object, or zeros.
+            if not line.strip(b"\0\r") or (line.startswith(b"{") and not _is_json(line)):
                 continue
             try:
+                data = json.loads(line)
                 trainings.append(Training.from_dict(data))
-            except (KeyError, TypeError, AttributeError, CKRMError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise CKRMError(
                     f"{self.path.name}, line {number}",
                     expected="a training",
@@ -136,6 +136,14 @@ class Journal:
     def _torn(file: Any) -> bool:
         file.seek(-1, os.SEEK_END)
         return file.read(1) != b"\n"
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
 
 
 def write_atomically(path: Path, text: str) -> None:
