@@ -25,7 +25,8 @@ def duration(seconds: float) -> str:
 def count(number: float) -> str:
     """Large counts with three digits and a unit: 128 k, 23.5 M, 1.20 G."""
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if number >= size:
+        # From where three digits round up to it.
+        if number >= 0.9995 * size:
             return f"{number / size:.3g} {unit}"
     return f"{number:.0f}"
 

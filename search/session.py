@@ -62,17 +62,29 @@ def open_folder(out: str, identity: dict[str, Any]) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(marker, json.dumps(identity, indent=2) + "\n")
         return folder
-    before = json.loads(marker.read_text())
+    before = _read_marker(marker)
     changed = [k for k in {*before, *identity} if before.get(k) != identity.get(k)]
     if changed:
         name = sorted(changed)[0]
         raise CKRMError(
             f"--out {out} was begun with another {', '.join(sorted(changed))}",
             expected=f"{name} = {before.get(name)}",
-            received=identity.get(name),
+            received=f"{name} = {identity.get(name)}",
             hint="Give the same settings to go on, or another --out to start anew.",
         )
     return folder
+
+
+def _read_marker(marker: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(marker.read_bytes()))
+    except (ValueError, TypeError) as error:
+        raise CKRMError(
+            str(marker),
+            expected="the settings of an earlier run",
+            received="something else",
+            hint="Give another --out.",
+        ) from error
 
 
 def make_runner(

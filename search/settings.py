@@ -113,13 +113,13 @@ def load_settings(config: str | None, flags: Mapping[str, Any]) -> Settings:
         path = Path(config).expanduser()
         if not path.is_file():
             raise CKRMError("--config", expected="a YAML file", received=str(config))
-        values |= _checked(_read(path.read_text(), path.name), f"key in {path.name}")
+        values |= _checked(_read(path.read_bytes(), path.name), f"key in {path.name}")
     values |= _checked({k.replace("-", "_"): v for k, v in flags.items()}, "flag")
     types_ = typing.get_type_hints(Settings)
     return Settings(**{k: _typed(k, v, types_[k]) for k, v in values.items()})
 
 
-def _read(text: str, name: str) -> dict[str, Any]:
+def _read(text: str | bytes, name: str) -> dict[str, Any]:
     try:
         data = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
@@ -148,6 +148,8 @@ def _typed(name: str, value: Any, kind: Any) -> Any:
             return tuple(value)
         raise CKRMError(f"--{name}", expected="a list of whole numbers", received=repr(value))
     if kind is str:
+        if value is None or isinstance(value, bool):
+            raise CKRMError(f"--{name}", expected="a text", received=repr(value))
         # Fire reads --out=1e3 as a number; the user meant a name.
         return str(value)
     right = type(value) is kind or (kind is float and type(value) is int)
