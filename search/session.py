@@ -13,6 +13,7 @@ import numpy as np
 
 from ckrm_tf.data import Dataset
 from ckrm_tf.errors import CKRMError
+from ckrm_tf.gaze_training import GazeStart, check_gaze, gaze_trainer
 from ckrm_tf.measure.criteria import criterion
 from ckrm_tf.tuning.history import Outcome
 from ckrm_tf.tuning.journal import Journal, Training, write_atomically
@@ -90,8 +91,12 @@ def _read_marker(marker: Path) -> dict[str, Any]:
 def make_runner(
     settings: Settings, data: Dataset, folder: Path, on_training: OnTraining | None
 ) -> Runner:
-    """The runner that trains this search's networks."""
-    return Runner(
+    """The runner that trains this search's networks.
+
+    Raises:
+        CKRMError: with ggcam, for data without gaze maps.
+    """
+    runner = Runner(
         data,
         settings.recipe,
         Journal(folder / "trials.jsonl"),
@@ -100,6 +105,13 @@ def make_runner(
         weights_dir=folder / "weights",
         on_training=on_training,
     )
+    if settings.ggcam:
+        check_gaze(data)
+        start = GazeStart(a=settings.ggcam_a, e=settings.ggcam_e)
+        runner.make_trainer = lambda widths, recipe: gaze_trainer(
+            lambda: runner.build(widths), data, recipe, start
+        )
+    return runner
 
 
 STRATEGIES: dict[str, Callable[[int], Strategy]] = {

@@ -48,6 +48,8 @@ class Settings:
     conv: str
     ratio: float
     ggcam: bool
+    ggcam_a: float
+    ggcam_e: float
     epochs: int
     batch_size: int
     learning_rate: float
@@ -99,7 +101,8 @@ class Settings:
     def fingerprint(self) -> dict[str, Any]:
         """The settings a continued run must share with its beginning."""
         values = asdict(self) | {"blocks": list(self.blocks)}
-        return {k: v for k, v in values.items() if k not in FREE}
+        unused = () if self.ggcam else ("ggcam_a", "ggcam_e")
+        return {k: v for k, v in values.items() if k not in (*FREE, *unused)}
 
 
 def load_settings(config: str | None, flags: Mapping[str, Any]) -> Settings:
