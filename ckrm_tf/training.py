@@ -181,7 +181,14 @@ class Trainer:
         )
         network = self._prepare(len(batches))
         clock = _Clock()
-        network.fit(batches, epochs=self.recipe.epochs, verbose=0, callbacks=[clock, *callbacks])
+        # The batches have their own order; Keras would shuffle them by the global generator.
+        network.fit(
+            batches,
+            epochs=self.recipe.epochs,
+            verbose=0,
+            shuffle=False,
+            callbacks=[clock, *callbacks],
+        )
         done = time.perf_counter()
         if not np.isfinite(clock.loss):
             raise CKRMError("training loss", expected="a finite number", received=clock.loss)
@@ -198,6 +205,8 @@ class Trainer:
 
     def _prepare(self, steps: int) -> keras.Model:
         """A compiled network with fresh weights: built and traced for the first seed only."""
+        # A model that was trained, or looked at, before has weights that are not this seed's.
+        fresh = None if self._model is None else self.wrap(self.build())
         if self.network is None:
             self.network = self.wrap(self.model)
             rate = keras.optimizers.schedules.CosineDecay(
@@ -205,11 +214,11 @@ class Trainer:
             )
             self.network.compile(FusedAdam(rate))
         else:
-            fresh = self.wrap(self.build())
-            self.network.set_weights(fresh.get_weights())
             for variable in self.network.optimizer.variables:
                 if variable is not self.network.optimizer._learning_rate:
                     variable.assign(ops.zeros_like(variable))
+        if fresh is not None:
+            self.network.set_weights(fresh.get_weights())
         return self.network
 
 
