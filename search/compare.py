@@ -22,7 +22,8 @@ from search.compare_plots import plot_all
 from search.compare_screen import show_summary
 from search.compare_tables import Runs, curves, make_rows, summarise
 from search.console import Progress, count, show_data
-from search.final import confirmed, final_comparison, show_final
+from search.final import confirmed, final_comparison
+from search.final_stats import show_final
 from search.session import data_fingerprint, make_runner, make_tuner, open_folder
 from search.settings import Settings, _read, _typed, load_settings
 from search.strategies import check_strategy, make_strategy
@@ -230,7 +231,7 @@ def finish(
     seeds = range(first, first + options.final)
     console.rule(f"final: {options.final} new seed(s)", align="left")
     with Progress(console, len(candidates), settings.margin) as progress:
-        runner = make_runner(settings, data, folder / "final", progress.on_training)
+        runner = make_runner(settings, data, folder / "final", progress)
         order = sorted(candidates, key=lambda widths: candidates[widths])
         best = confirmed(runner, settings.start, order, seeds, settings.margin)
         report = final_comparison(data, runner, settings.start, best, seeds, settings.margin)

@@ -46,9 +46,9 @@ def plot_trainings(runs: Runs, path: Path) -> Path:
     """Parameters of the smallest acceptable network against trainings."""
     figure, axes = _figure()
     for index, (name, repeats) in enumerate(runs.items()):
-        numbers = np.arange(1, max(len(rows) for rows in repeats) + 1)
+        numbers = range(1, max(len(rows) for rows in repeats) + 1)
         values = np.array([[best_after(rows, n) for n in numbers] for rows in repeats])
-        _band(axes, name, numbers, values, f"C{index}")
+        _band(axes, name, np.array(numbers), values, f"C{index}")
     axes.set(yscale="log", xlabel="trainings", ylabel="parameters, smallest at intact AUC")
     return _finish(figure, axes, path)
 

@@ -17,7 +17,9 @@ def show_summary(console: Console, summary: Mapping[str, Any]) -> None:
     """Print the tables of `search.compare_tables.summarise`."""
     trainings, strategies = summary["trainings"], summary["strategies"]
     numbers = sorted({n for n in SHOWN if n < trainings} | {trainings})
-    table = _table("parameters of the smallest network at intact AUC, after so many trainings:")
+    table = _table(
+        console, "parameters of the smallest network at intact AUC, after so many trainings:"
+    )
     table.add_column("strategy")
     for number in numbers:
         table.add_column(str(number), justify="right")
@@ -25,7 +27,7 @@ def show_summary(console: Console, summary: Mapping[str, Any]) -> None:
         table.add_row(name, *(_cell(found["best_params_after"][n], count) for n in numbers))
     console.print(table)
 
-    table = _table("the same, in so much time of training:")
+    table = _table(console, "the same, in so much time of training:")
     table.add_column("strategy")
     for column in summary["within_seconds"]:
         table.add_column(
@@ -37,7 +39,7 @@ def show_summary(console: Console, summary: Mapping[str, Any]) -> None:
         )
     console.print(table)
 
-    table = _table("what it takes:")
+    table = _table(console, "what it takes:")
     table.add_column("strategy")
     targets = list(next(iter(strategies.values()))["trainings_to"])
     for target in targets:
@@ -55,8 +57,10 @@ def show_summary(console: Console, summary: Mapping[str, Any]) -> None:
     console.print(table)
 
 
-def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", box=None, pad_edge=False)
+def _table(console: Console, title: str) -> Table:
+    # A title of the table itself would be wrapped at the table's width.
+    console.print(f"\n{title}", highlight=False)
+    return Table(box=None, pad_edge=False)
 
 
 def _cell(spread: Mapping[str, Any], text: Any) -> str:

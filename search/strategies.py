@@ -71,9 +71,16 @@ class _FromStart:
     start: Widths
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """See `keras_tuner.Oracle`."""
-        if not self.trials:  # type: ignore[attr-defined]
+        """See `keras_tuner.Oracle`.
+
+        Raises:
+            CKRMError: when the starting network could not be trained.
+        """
+        first = next(iter(self.trials.values()), None)  # type: ignore[attr-defined]
+        if first is None:
             return {"status": "RUNNING", "values": dict(self.start.items())}
+        if first.status == "FAILED":
+            raise CKRMError("starting network", expected="a finished training", received="none")
         response: dict[str, Any] = super().populate_space(trial_id)  # type: ignore[misc]
         if response.get("values"):
             most = dict(self.start.items())

@@ -1,0 +1,110 @@
+"""All statistics of the final comparison on one split, and how they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from ckrm_tf import stats
+from ckrm_tf.errors import CKRMError
+from search.console import count
+
+ARMS = ("start", "candidate")
+
+
+def compare_on(
+    labels: np.ndarray, found: dict[str, np.ndarray], names: Sequence[str], margin: float
+) -> dict[str, Any]:
+    """All statistics of one split; `found` holds (seeds, n, classes) for each of `ARMS`."""
+    start, candidate = (found[arm] for arm in ARMS)
+    verdict = stats.non_inferiority(labels, start, candidate, margin=margin)
+    aucs = {arm: [stats.macro_auc(labels, p) for p in found[arm]] for arm in ARMS}
+    return {
+        "non_inferiority": asdict(verdict) | {"text": str(verdict)},
+        "anova": _anova(aucs["start"], aucs["candidate"]),
+        "delong": {name: _delong(labels == i, start, candidate, i) for i, name in enumerate(names)},
+        **{arm: _describe(labels, found[arm], names) for arm in ARMS},
+    }
+
+
+def _anova(*groups: Sequence[float]) -> dict[str, Any]:
+    """As the paper reports it; not a test of non-inferiority."""
+    try:
+        return asdict(stats.anova(*groups))
+    except CKRMError as error:
+        return {"f": None, "p_value": None, "reason": str(error)}
+
+
+def _delong(
+    truth: np.ndarray, start: np.ndarray, candidate: np.ndarray, index: int
+) -> list[dict[str, Any]]:
+    """One test per seed, of the two networks trained with it."""
+    pairs = zip(start, candidate, strict=True)
+    return [asdict(stats.delong(truth, a[:, index], b[:, index])) for a, b in pairs]
+
+
+def _describe(labels: np.ndarray, arm: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
+    aucs = [stats.macro_auc(labels, one) for one in arm]
+    classes = {}
+    for index, name in enumerate(names):
+        # One class against the rest is a data set of two classes, whose macro AUC is its AUC.
+        p = arm[:, :, index]
+        two = np.stack([1 - p, p], axis=2)
+        interval = stats.macro_auc_interval((labels == index).astype(int), two)
+        hits = [stats.sensitivity(labels, one)[index] for one in arm]
+        classes[name] = {"auc": asdict(interval), "sensitivity": _mean_interval(hits)}
+    return {
+        "macro_auc": asdict(stats.macro_auc_interval(labels, arm)),
+        "macro_auc_by_seed": asdict(stats.spread(aucs)) | {"values": aucs},
+        "accuracy": _mean_interval([stats.accuracy(labels, one) for one in arm]),
+        "classes": classes,
+    }
+
+
+def _mean_interval(intervals: Sequence[stats.Interval]) -> dict[str, Any]:
+    """Means of estimate and bounds over seeds: the interval of one typical training."""
+    means = {k: fmean(getattr(i, k) for i in intervals) for k in ("value", "low", "high")}
+    return means | {"confidence": intervals[0].confidence, "values": [i.value for i in intervals]}
+
+
+def show_final(console: Console, report: dict[str, Any]) -> None:
+    """Print a report of `final_comparison`."""
+    for arm in ARMS:
+        one = report[arm]
+        share = one["params"] / report["start"]["params"]
+        console.print(
+            f"{arm:<10} {one['widths_text']}: {one['params']:,} params ({share:.2%}), "
+            f"{count(one['macs'])} MACs ({one['macs'] / report['start']['macs']:.2%})",
+            highlight=False,
+            soft_wrap=True,
+        )
+    for name in ("val", "test"):
+        split = report[name]
+        table = Table(title=f"{name} split, {len(report['seeds'])} seed(s)", box=None)
+        for head in ("", *ARMS, "DeLong p, by seed"):
+            table.add_column(head)
+        table.add_row("macro AUC", *(_words(split[arm]["macro_auc"]) for arm in ARMS))
+        table.add_row("accuracy", *(_words(split[arm]["accuracy"]) for arm in ARMS))
+        for label, tests in split["delong"].items():
+            p_values = ", ".join(f"{t['p_value']:.3f}" for t in tests)
+            cells = [[split[arm]["classes"][label][k] for arm in ARMS] for k in _PARTS]
+            table.add_row(f"AUC {label}", *map(_words, cells[0]), p_values)
+            table.add_row(f"sensitivity {label}", *map(_words, cells[1]))
+        console.print(table)
+        console.print(f"AUC difference {split['non_inferiority']['text']}", highlight=False)
+        p_value = split["anova"]["p_value"]
+        if p_value is not None:
+            console.print(f"one-way ANOVA over seeds: p = {p_value:.3f}", highlight=False)
+
+
+_PARTS = ("auc", "sensitivity")
+
+
+def _words(interval: dict[str, Any]) -> str:
+    return f"{interval['value']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
