@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import time
 
+import keras
 from rich.console import Console
+from rich.status import Status
 from rich.table import Table
 
-from ckrm_tf.data import Dataset
+from ckrm_tf.data import Dataset, load_dataset
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.stats import spread
 from ckrm_tf.tuning.history import Outcome, smallest_acceptable
 from ckrm_tf.tuning.journal import FAILED, Training
+from ckrm_tf.widths import Widths
+from search.settings import Settings
+
+# Between two plain lines about one training.
+PLAIN_SECONDS = 60
+# Between two plain lines about decoded films.
+PLAIN_FILMS = 100
 
 
 def duration(seconds: float) -> str:
@@ -39,6 +48,25 @@ def show_data(console: Console, data: Dataset) -> None:
             f"{(split.labels == i).sum()} {label}" for i, label in enumerate(data.class_names)
         )
         console.print(f"          {name:<5} {len(split):>5} images: {counts}", highlight=False)
+
+
+def read_data(console: Console, settings: Settings) -> Dataset:
+    """The data set that the settings name, with progress where films are decoded."""
+    options = settings.data_options
+    with console.status("reading the data") as status:
+        if options:
+            options["progress"] = lambda done, total: _show_film(console, status, done, total)
+        return load_dataset(
+            settings.data, image_size=settings.image_size, seed=settings.seed, **options
+        )
+
+
+def _show_film(console: Console, status: Status, done: int, total: int) -> None:
+    text = f"decoding films: {done}/{total}"
+    if console.is_terminal:
+        status.update(text)
+    elif done % PLAIN_FILMS == 0 or done == total:
+        console.print(text, highlight=False)
 
 
 class Progress:
@@ -75,6 +103,21 @@ class Progress:
         self.console.print(self._line(networks, training, new), highlight=False, soft_wrap=True)
         if self.status is not None:
             self.status.update(f"network {networks + 1}/{self.trials}, {self._left(networks)}")
+
+    def epochs(self, widths: Widths, seed: int, epochs: int) -> keras.callbacks.Callback:
+        """A callback that shows how far one training is; plain lines once a minute at most."""
+        shown = time.perf_counter()
+
+        def on_epoch_end(epoch: int, logs: dict[str, float] | None) -> None:
+            nonlocal shown
+            text = f"seed {seed} {widths}: epoch {epoch + 1}/{epochs}"
+            if self.status is not None:
+                self.status.update(text)
+            elif time.perf_counter() - shown > PLAIN_SECONDS and epoch + 1 < epochs:
+                shown = time.perf_counter()
+                self.console.print(f"    {text}", highlight=False, soft_wrap=True)
+
+        return keras.callbacks.LambdaCallback(on_epoch_end=on_epoch_end)
 
     def _left(self, networks: int) -> str:
         """Trials shrink as the search goes on, so the last few tell more than the mean."""

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 from rich.console import Console
 
-from ckrm_tf.data import Dataset, load_dataset
+from ckrm_tf.data import Dataset
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.export import export_model
 from ckrm_tf.stats import non_inferiority
@@ -21,8 +21,9 @@ from ckrm_tf.tuning.history import Outcome, smallest_acceptable
 from ckrm_tf.tuning.journal import COMPLETED, write_atomically
 from ckrm_tf.tuning.runner import Runner
 from search.cli import main
-from search.console import Progress, count, show_data, show_trials
+from search.console import Progress, count, read_data, show_data, show_trials
 from search.session import (
+    check_fit,
     data_fingerprint,
     make_oracle,
     make_runner,
@@ -31,6 +32,9 @@ from search.session import (
     outcomes,
 )
 from search.settings import Settings, load_settings
+
+# A validation AUC below which "not worse than the start" says nothing.
+LEARNED = 0.6
 
 
 def run(config: str | None = None, **flags: Any) -> None:
@@ -45,10 +49,9 @@ def run(config: str | None = None, **flags: Any) -> None:
     """
     settings = load_settings(config, flags)
     console = Console(width=None if Console().is_terminal else 160)
-    with console.status("reading the data"):
-        data = load_dataset(settings.data, image_size=settings.image_size, seed=settings.seed)
-    # The network refuses images too small for it here, before anything is written or trained.
-    cost = settings.start.cost(data.input_shape, data.classes, settings.layout)
+    data = read_data(console, settings)
+    # Data that do not fit are refused here, before anything is written or trained.
+    cost = check_fit(settings, data)
     identity = settings.fingerprint() | {"pixels": data_fingerprint(data)}
     folder = open_folder(settings.out, identity)
     show_data(console, data)
@@ -61,7 +64,7 @@ def run(config: str | None = None, **flags: Any) -> None:
         highlight=False,
     )
     with Progress(console, settings.trials, settings.margin) as progress:
-        runner = make_runner(settings, data, folder, progress.on_training)
+        runner = make_runner(settings, data, folder, progress)
         make_tuner(settings, make_oracle(settings, data), runner, folder).search()
         history = outcomes(progress.trainings)
         best = recommend(settings, runner, history)
@@ -111,6 +114,13 @@ def finish(
 ) -> None:
     """Open the test split once, write summary.json, export the recommended network."""
     start = history[0]
+    if start.auc < LEARNED:
+        console.print(
+            f"note         the starting network learned little (validation AUC {start.auc:.3f}): "
+            "train longer (--epochs) before believing what is below",
+            highlight=False,
+            soft_wrap=True,
+        )
     tests = {
         name: _test(settings, data, runner, o) for name, o in (("start", start), ("best", best))
     }

@@ -8,9 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import keras
 import keras_tuner
 import numpy as np
 
+from ckrm_tf.callbacks import CKRMCallback
+from ckrm_tf.cost import Cost
 from ckrm_tf.data import Dataset
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.gaze_training import GazeStart, check_gaze, gaze_trainer
@@ -22,9 +25,9 @@ from ckrm_tf.tuning.oracle import CKRMOracle
 from ckrm_tf.tuning.propose import Strategy, propose, propose_uniform
 from ckrm_tf.tuning.runner import Runner
 from ckrm_tf.tuning.tuner import CKRMTuner
+from ckrm_tf.widths import Widths
+from search.console import Progress
 from search.settings import Settings
-
-OnTraining = Callable[[Training, bool], None]
 
 # A seed that falls this far below the starting network's AUC ends its trial: the other seeds
 # would not bring the mean back.
@@ -32,6 +35,9 @@ HOPELESS = 0.08
 
 # Trials that fail one after the other before the search gives up: something else is wrong then.
 MAX_FAILURES = 5
+
+# Epochs between two measurements for TensorBoard.
+EVERY = 4
 
 
 def data_fingerprint(data: Dataset) -> str:
@@ -88,14 +94,21 @@ def _read_marker(marker: Path) -> dict[str, Any]:
         ) from error
 
 
-def make_runner(
-    settings: Settings, data: Dataset, folder: Path, on_training: OnTraining | None
-) -> Runner:
-    """The runner that trains this search's networks.
+def check_fit(settings: Settings, data: Dataset) -> Cost:
+    """The starting network's cost, once it is sure that these data can train it.
 
     Raises:
-        CKRMError: with ggcam, for data without gaze maps.
+        CKRMError: images too small for the network; with ggcam, data without gaze maps.
     """
+    if settings.ggcam:
+        check_gaze(data)
+    return settings.start.cost(data.input_shape, data.classes, settings.layout)
+
+
+def make_runner(
+    settings: Settings, data: Dataset, folder: Path, progress: Progress | None = None
+) -> Runner:
+    """The runner that trains this search's networks and reports to `progress`."""
     runner = Runner(
         data,
         settings.recipe,
@@ -103,10 +116,18 @@ def make_runner(
         layout=settings.layout,
         criterion=criterion(settings.criterion),
         weights_dir=folder / "weights",
-        on_training=on_training,
+        on_training=progress.on_training if progress else None,
     )
+
+    def callbacks(widths: Widths, seed: int) -> list[keras.callbacks.Callback]:
+        found = [progress.epochs(widths, seed, settings.epochs)] if progress else []
+        if settings.tensorboard:
+            log_dir = folder / "tensorboard" / runner.name(widths, seed)
+            found.append(CKRMCallback(every=EVERY, log_dir=log_dir))
+        return found
+
+    runner.make_callbacks = callbacks
     if settings.ggcam:
-        check_gaze(data)
         start = GazeStart(a=settings.ggcam_a, e=settings.ggcam_e)
         runner.make_trainer = lambda widths, recipe: gaze_trainer(
             lambda: runner.build(widths), data, recipe, start

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from ckrm_tf.data import EGD_PREFIX
 from ckrm_tf.errors import CKRMError, unknown_name
 from ckrm_tf.layout import Layout
 from ckrm_tf.measure.criteria import criterion
@@ -20,6 +21,9 @@ from ckrm_tf.tuning.propose import Rule
 from ckrm_tf.widths import Widths
 
 STRATEGIES = ("ckrm", "uniform", "noise")
+
+SPLITS = ("patient", "image")
+FRAMES = ("whole", "paper")
 
 # Settings that may change between a run and its continuation: none changes a training's result.
 FREE = ("trials", "out", "confirm", "tensorboard")
@@ -31,6 +35,8 @@ class Settings:
 
     data: str
     image_size: int | None
+    split: str
+    frame: str
     trials: int
     seeds: int
     seed: int
@@ -62,6 +68,9 @@ class Settings:
         if self.strategy not in STRATEGIES:
             raise unknown_name("strategy", self.strategy, STRATEGIES)
         criterion(self.criterion)
+        for name, known in (("split", SPLITS), ("frame", FRAMES)):
+            if getattr(self, name) not in known:
+                raise unknown_name(f"--{name}", getattr(self, name), known)
         for name in ("trials", "seeds", "filters"):
             if getattr(self, name) < 1:
                 raise CKRMError(f"--{name}", expected="at least 1", received=getattr(self, name))
@@ -98,10 +107,19 @@ class Settings:
         """The seeds each network is trained with."""
         return tuple(range(self.seed, self.seed + self.seeds))
 
+    @property
+    def data_options(self) -> dict[str, Any]:
+        """What the data source takes beside image size and seed."""
+        if not self.data.startswith(EGD_PREFIX):
+            return {}
+        gaze = "eye_gaze" if self.ggcam else None
+        return {"split": self.split, "recipe": self.frame, "gaze": gaze}
+
     def fingerprint(self) -> dict[str, Any]:
         """The settings a continued run must share with its beginning."""
         values = asdict(self) | {"blocks": list(self.blocks)}
-        unused = () if self.ggcam else ("ggcam_a", "ggcam_e")
+        unused: tuple[str, ...] = () if self.ggcam else ("ggcam_a", "ggcam_e")
+        unused += () if self.data.startswith(EGD_PREFIX) else ("split", "frame")
         return {k: v for k, v in values.items() if k not in (*FREE, *unused)}
 
 

@@ -5,8 +5,8 @@ tuner can host the function.
 
 The rule, from the smallest acceptable network so far (the parent):
 
-1. Shrink every width: to the share the signal says is needed where there is redundancy, by the
-   bold step where there is none (lambda = 0 with the AUC intact means "go on").
+1. Shrink every width by the bold step (lambda = 0 with the AUC intact means "go on"), and where
+   there is redundancy, by the share that the signal says is needed on top of it.
 2. When that lost AUC, keep one stage as it is and shrink the others, the least redundant stage
    first: it is the likeliest to be what is missing, and early stages cost few parameters.
 3. Look at the network that lost it: widths still redundant there are not what is missing and
@@ -136,9 +136,9 @@ def _shrunk(parent: Outcome, rule: Rule, step: float, group: frozenset[str]) -> 
         if name not in group:
             return width
         signal = parent.signals.get(name)
-        if signal is None or signal.redundancy <= rule.tolerance:
-            return width * step
-        return width * max(rule.keep, min(signal.needed, step))
+        redundant = signal is not None and signal.redundancy > rule.tolerance
+        needed = signal.needed if signal is not None and redundant else 1.0
+        return width * max(rule.keep, needed * step)
 
     return _adapt(parent.widths, rule, new)
 

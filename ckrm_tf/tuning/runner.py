@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -30,7 +30,8 @@ class Runner:
         criterion: makes the signals that steer the search.
         weights_dir: where the weights of each training are kept, or None to keep none.
         on_training: called with each training, new or looked up, and whether it was new.
-        trainer: makes the trainer of one architecture; replaced by other training methods.
+        make_trainer: makes the trainer of one architecture; replaced by other training methods.
+        make_callbacks: makes the Keras callbacks of one training from its widths and seed.
     """
 
     def __init__(
@@ -44,11 +45,13 @@ class Runner:
         weights_dir: Path | None = None,
         on_training: Callable[[Training, bool], None] | None = None,
         make_trainer: Callable[[Widths, Recipe], Trainer] | None = None,
+        make_callbacks: Callable[[Widths, int], Sequence[keras.callbacks.Callback]] | None = None,
     ) -> None:
         self.data, self.recipe, self.journal = data, recipe, journal
         self.layout, self.criterion = layout or Layout(), criterion
         self.weights_dir, self.on_training = weights_dir, on_training
         self.make_trainer = make_trainer or self.plain_trainer
+        self.make_callbacks = make_callbacks or (lambda widths, seed: ())
         self._trainer: tuple[Widths, Recipe, Trainer] | None = None
 
     def build(self, widths: Widths) -> keras.Model:
@@ -83,8 +86,12 @@ class Runner:
         """Where the weights of a training are kept."""
         if self.weights_dir is None:
             return None
-        name = "_".join(str(n) for _, n in widths.items())
-        return self.weights_dir / f"{name}_seed{seed}.weights.h5"
+        return self.weights_dir / f"{self.name(widths, seed)}.weights.h5"
+
+    @staticmethod
+    def name(widths: Widths, seed: int) -> str:
+        """A file name for a training: its numbers in the order of `Widths.items`."""
+        return "_".join(str(n) for _, n in widths.items()) + f"_seed{seed}"
 
     def _train(self, widths: Widths, seed: int, epochs: int) -> Training:
         cost = widths.cost(self.data.input_shape, self.data.classes, self.layout)
@@ -111,7 +118,7 @@ class Runner:
         self, widths: Widths, seed: int, epochs: int, params: int, macs: int
     ) -> Training:
         trainer = self._trainer_of(widths, epochs)
-        trained = trainer.train(seed)
+        trained = trainer.train(seed, self.make_callbacks(widths, seed))
         started = time.perf_counter()
         signals = width_signals(trainer.model, self.criterion)
         lam = measured_lambdas(trainer.model)
