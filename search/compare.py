@@ -145,7 +145,7 @@ def compare(config: str | None = None, **flags: Any) -> None:
         write_tables(folder, options, settings, make_runs(found, settings))
     runs = make_runs(found, settings)
     summary = write_tables(folder, options, settings, runs)
-    plot_all(runs, folder, settings.margin)
+    plot_all(runs, folder, options.trainings, settings.margin)
     show_summary(console, summary)
     if options.final:
         finish(console, options, settings, data, folder, found)

@@ -12,10 +12,17 @@ from matplotlib.figure import Figure
 from search.compare_tables import Row, Runs, best_after, best_within
 
 
-def plot_all(runs: Runs, folder: Path, margin: float) -> list[Path]:
-    """Write the three plots as PNG and return their paths."""
+def plot_all(runs: Runs, folder: Path, trainings: int, margin: float) -> list[Path]:
+    """Write the three plots as PNG and return their paths.
+
+    Args:
+        runs: every strategy's repeats.
+        folder: where the plots go.
+        trainings: the budget, to which the line of a strategy that ended before it is drawn out.
+        margin: drawn into the plot of AUC.
+    """
     return [
-        plot_trainings(runs, folder / "params_by_training.png"),
+        plot_trainings(runs, folder / "params_by_training.png", trainings),
         plot_seconds(runs, folder / "params_by_seconds.png"),
         plot_auc(runs, folder / "auc_by_params.png", margin),
     ]
@@ -42,11 +49,11 @@ def _band(axes: Axes, name: str, x: np.ndarray, values: np.ndarray, colour: str)
     axes.fill_between(x, low, high, step="post", color=colour, alpha=0.15, linewidth=0)
 
 
-def plot_trainings(runs: Runs, path: Path) -> Path:
+def plot_trainings(runs: Runs, path: Path, trainings: int) -> Path:
     """Parameters of the smallest acceptable network against trainings."""
     figure, axes = _figure()
     for index, (name, repeats) in enumerate(runs.items()):
-        numbers = range(1, max(len(rows) for rows in repeats) + 1)
+        numbers = range(1, max(trainings, *(len(rows) for rows in repeats)) + 1)
         values = np.array([[best_after(rows, n) for n in numbers] for rows in repeats])
         _band(axes, name, np.array(numbers), values, f"C{index}")
     axes.set(yscale="log", xlabel="trainings", ylabel="parameters, smallest at intact AUC")

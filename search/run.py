@@ -17,7 +17,7 @@ from ckrm_tf.errors import CKRMError
 from ckrm_tf.export import export_model
 from ckrm_tf.stats import non_inferiority
 from ckrm_tf.training import predict
-from ckrm_tf.tuning.history import Outcome, smallest_acceptable
+from ckrm_tf.tuning.history import Outcome, acceptable, smallest_acceptable
 from ckrm_tf.tuning.journal import COMPLETED, write_atomically
 from ckrm_tf.tuning.runner import Runner
 from search.cli import main
@@ -78,21 +78,21 @@ def run(config: str | None = None, **flags: Any) -> None:
 
 
 def recommend(settings: Settings, runner: Runner, history: list[Outcome]) -> Outcome:
-    """The smallest acceptable network; with --confirm, one that stays so over more seeds.
+    """The smallest acceptable network that stays acceptable over `confirm` seeds.
 
-    A lucky seed is not a better network: the candidate and the starting network are retrained,
-    and the next larger candidate is taken while the mean falls below the margin.
+    The smallest of many networks that pass is the one chance favoured most, so it is trained
+    again; while its mean falls short, the next larger one is. The starting network, the dearest
+    by far, keeps the seeds it has: `search.final` retrains it too.
     """
     good = list(history)
     while True:
         best = smallest_acceptable(good, settings.margin)
-        if settings.confirm <= settings.seeds or best is good[0]:
+        if settings.confirm <= settings.seeds or best.widths == settings.start:
             return best
-        good[0] = _confirmed(settings, runner, good[0])
-        best = _confirmed(settings, runner, best)
-        if best.auc >= good[0].auc - settings.margin:
-            return best
-        good = [o for o in good if o.widths != best.widths]
+        again = _confirmed(settings, runner, best)
+        if acceptable(again, history, settings.margin):
+            return again
+        good.remove(best)
 
 
 def _confirmed(settings: Settings, runner: Runner, outcome: Outcome) -> Outcome:
