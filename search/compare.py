@@ -14,7 +14,7 @@ from rich.console import Console
 
 from ckrm_tf.data import Dataset, load_dataset
 from ckrm_tf.errors import CKRMError, unknown_name
-from ckrm_tf.tuning.journal import FAILED, Training, write_atomically
+from ckrm_tf.tuning.journal import Training, write_atomically
 from ckrm_tf.tuning.runner import Runner
 from ckrm_tf.widths import Widths
 from search.cli import main
@@ -24,7 +24,7 @@ from search.compare_tables import Runs, curves, make_rows, summarise
 from search.console import Progress, count, show_data
 from search.final import confirmed, final_comparison
 from search.final_stats import show_final
-from search.session import data_fingerprint, make_runner, make_tuner, open_folder
+from search.session import data_fingerprint, make_runner, make_tuner, open_folder, search_all
 from search.settings import Settings, _read, _typed, load_settings
 from search.strategies import check_strategy, make_strategy
 
@@ -170,18 +170,7 @@ def run_strategy(
         runner.on_training = progress.on_training
         oracle, metrics = make_strategy(name, mine, data, networks)
         tuner = make_tuner(mine, oracle, runner, folder, extra_metrics=metrics)
-        try:
-            tuner.search()
-        except RuntimeError as error:
-            # What KerasTuner raises after too many failures in a row.
-            if "consecutive failures" not in str(error):
-                raise
-            failed = [t.reason for t in progress.trainings if t.status == FAILED]
-            raise CKRMError(
-                f"strategy {name}, repeat {repeat + 1}: too many trainings failed in a row",
-                expected="finished trainings",
-                received=failed[-1] if failed else error,
-            ) from error
+        search_all(tuner, progress)
     return progress.trainings
 
 

@@ -10,9 +10,8 @@ from rich.status import Status
 from rich.table import Table
 
 from ckrm_tf.data import Dataset, load_dataset
-from ckrm_tf.errors import CKRMError
 from ckrm_tf.stats import spread
-from ckrm_tf.tuning.history import Outcome, smallest_acceptable
+from ckrm_tf.tuning.history import Outcome
 from ckrm_tf.tuning.journal import FAILED, Training
 from ckrm_tf.widths import Widths
 from search.settings import Settings
@@ -138,21 +137,19 @@ class Progress:
         return f"{head} {count(t.macs):>7} MACs  AUC {t.val_auc:.3f}  {lam}  {took}{left}"
 
 
-def show_trials(console: Console, outcomes: list[Outcome], macs: list[int], margin: float) -> None:
+def show_trials(
+    console: Console, outcomes: list[Outcome], macs: list[int], recommended: Widths | None
+) -> None:
     """The table of all networks; a star marks the recommended one."""
     table = Table(title=None, box=None, pad_edge=False)
     for name in ("", "stem | mid | out | blocks", "params", "MACs", "val AUC"):
         table.add_column(name, justify="left" if "|" in name else "right", no_wrap=True)
-    try:
-        best: Outcome | None = smallest_acceptable(outcomes, margin)
-    except CKRMError:
-        best = None
     for number, (outcome, mac) in enumerate(zip(outcomes, macs, strict=True)):
         auc = "failed"
         if not outcome.failed:
             found = spread(outcome.aucs)
             auc = f"{found.mean:.3f}" + (f" ± {found.sd:.3f}" if found.sd is not None else "")
-        star = "*" if outcome is best else ""
+        star = "*" if outcome.widths == recommended else ""
         table.add_row(
             f"{star}{number}", str(outcome.widths), f"{outcome.params:,}", count(mac), auc
         )

@@ -24,7 +24,7 @@ from ckrm_tf.widths import Widths
 from search.cli import main
 from search.console import Progress
 from search.final_stats import ARMS, compare_on, show_final
-from search.session import data_fingerprint, make_runner, outcomes
+from search.session import CONFIRMED_SHARE, data_fingerprint, make_runner, outcomes
 from search.settings import load_settings
 
 
@@ -49,7 +49,7 @@ def train_all(runner: Runner, widths: Widths, seeds: Sequence[int]) -> list[floa
 def confirmed(
     runner: Runner, start: Widths, candidates: Sequence[Widths], seeds: Sequence[int], margin: float
 ) -> Widths:
-    """The first candidate whose mean validation AUC over the seeds is within the margin.
+    """The first candidate whose mean validation AUC over the seeds keeps to half the margin.
 
     Args:
         runner: trains and remembers.
@@ -58,7 +58,7 @@ def confirmed(
         seeds: trained for each network looked at.
         margin: loss of mean validation AUC that is acceptable.
     """
-    bar = fmean(train_all(runner, start, seeds)) - margin
+    bar = fmean(train_all(runner, start, seeds)) - CONFIRMED_SHARE * margin
     for widths in candidates:
         if widths == start or fmean(train_all(runner, widths, seeds)) >= bar:
             return widths

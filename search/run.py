@@ -23,6 +23,7 @@ from ckrm_tf.tuning.runner import Runner
 from search.cli import main
 from search.console import Progress, count, read_data, show_data, show_trials
 from search.session import (
+    CONFIRMED_SHARE,
     check_fit,
     data_fingerprint,
     make_oracle,
@@ -30,6 +31,7 @@ from search.session import (
     make_tuner,
     open_folder,
     outcomes,
+    search_all,
 )
 from search.settings import Settings, load_settings
 
@@ -65,20 +67,23 @@ def run(config: str | None = None, **flags: Any) -> None:
     )
     with Progress(console, settings.trials, settings.margin) as progress:
         runner = make_runner(settings, data, folder, progress)
-        make_tuner(settings, make_oracle(settings, data), runner, folder).search()
+        tuner = make_tuner(settings, make_oracle(settings, data), runner, folder)
+        search_all(tuner, progress)
         history = outcomes(progress.trainings)
         best = recommend(settings, runner, history)
+    if len(history) < settings.trials:
+        console.print(f"no move is left after {len(history)} networks", highlight=False)
     show_trials(
         console,
         history,
         [o.widths.macs(data.input_shape, data.classes, settings.layout) for o in history],
-        settings.margin,
+        best.widths,
     )
     finish(console, settings, data, runner, folder, history, best)
 
 
 def recommend(settings: Settings, runner: Runner, history: list[Outcome]) -> Outcome:
-    """The smallest acceptable network that stays acceptable over `confirm` seeds.
+    """The smallest acceptable network that keeps to half the margin over `confirm` seeds.
 
     The smallest of many networks that pass is the one chance favoured most, so it is trained
     again; while its mean falls short, the next larger one is. The starting network, the dearest
@@ -90,7 +95,7 @@ def recommend(settings: Settings, runner: Runner, history: list[Outcome]) -> Out
         if settings.confirm <= settings.seeds or best.widths == settings.start:
             return best
         again = _confirmed(settings, runner, best)
-        if acceptable(again, history, settings.margin):
+        if acceptable(again, history, CONFIRMED_SHARE * settings.margin):
             return again
         good.remove(best)
 

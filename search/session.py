@@ -19,7 +19,7 @@ from ckrm_tf.errors import CKRMError
 from ckrm_tf.gaze_training import GazeStart, check_gaze, gaze_trainer
 from ckrm_tf.measure.criteria import criterion
 from ckrm_tf.tuning.history import Outcome
-from ckrm_tf.tuning.journal import Journal, Training, write_atomically
+from ckrm_tf.tuning.journal import FAILED, Journal, Training, write_atomically
 from ckrm_tf.tuning.noise import NoisyPropose
 from ckrm_tf.tuning.oracle import CKRMOracle
 from ckrm_tf.tuning.propose import Strategy, propose, propose_uniform
@@ -35,6 +35,10 @@ HOPELESS = 0.08
 
 # Trials that fail one after the other before the search gives up: something else is wrong then.
 MAX_FAILURES = 5
+
+# A network at the edge of the margin on one split is beyond it on another as often as not: over
+# the confirming seeds, its mean must keep to this share of the margin.
+CONFIRMED_SHARE = 0.5
 
 # Epochs between two measurements for TensorBoard.
 EVERY = 4
@@ -172,6 +176,25 @@ def make_tuner(
         hopeless=HOPELESS,
         **options,
     )
+
+
+def search_all(tuner: CKRMTuner, progress: Progress) -> None:
+    """Run every trial.
+
+    Raises:
+        CKRMError: when KerasTuner gives up after too many failures in a row.
+    """
+    try:
+        tuner.search()
+    except RuntimeError as error:
+        if "consecutive failures" not in str(error):
+            raise
+        failed = [t.reason for t in progress.trainings if t.status == FAILED]
+        raise CKRMError(
+            "too many trainings failed in a row",
+            expected="finished trainings",
+            received=failed[-1] if failed else error,
+        ) from error
 
 
 def outcomes(trainings: list[Training]) -> list[Outcome]:

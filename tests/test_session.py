@@ -171,11 +171,11 @@ def test_progress_prints_a_line_each_with_time_left():
 
 def test_the_table_stars_the_recommended_network():
     found = outcomes([training(auc=0.9), training(seed=2, auc=0.88), training(SMALL, auc=0.88)])
-    text = printed(lambda c: show_trials(c, found, [5_000_000, 1_000], 0.02))
+    text = printed(lambda c: show_trials(c, found, [5_000_000, 1_000], found[1].widths))
     rows = text.splitlines()
     assert "0.890 ± 0.014" in rows[1]
     assert "*1" in rows[2]
     assert f"{SMALL.params():,}" in rows[2]
     assert "*" not in rows[1]
     failed = outcomes([replace(training(), status=FAILED, val_auc=None)])
-    assert "failed" in printed(lambda c: show_trials(c, failed, [1], 0.02))
+    assert "failed" in printed(lambda c: show_trials(c, failed, [1], None))
