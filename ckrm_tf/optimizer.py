@@ -24,6 +24,16 @@ class FusedAdam(keras.optimizers.Adam):
         self._powers = (self.beta_1**step, self.beta_2**step)
         return super().apply(grads, trainable_variables)
 
+    def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
+        # One replica has nothing to sum. TensorFlow would register a gradient of the sum under a
+        # name of its own, for good, and with it keep the graph of every training in memory.
+        import tensorflow as tf  # noqa: PLC0415 - as below; only TensorFlow's optimizer calls this
+
+        context = tf.distribute.get_replica_context()
+        if context is not None and context.num_replicas_in_sync == 1:
+            return grads_and_vars
+        return super()._all_reduce_sum_gradients(grads_and_vars)
+
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Update one variable; see `keras.optimizers.Optimizer.update_step`."""
         if keras.backend.backend() != "tensorflow" or self.amsgrad:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 
 import keras
@@ -158,3 +159,21 @@ def test_a_loss_that_is_not_finite_is_an_error_and_stops_at_once(tiny_data):
     with pytest.raises(CKRMError, match="training loss: expected a finite number"):
         trainer.train(1)
     assert int(trainer.network.optimizer.iterations) < 20
+
+
+def test_a_trainer_forgotten_leaves_no_graph_behind(tiny_data):
+    """TensorFlow keeps some gradients for good, and their graphs: memory would grow by trial."""
+
+    def graphs() -> int:
+        keras.backend.clear_session()
+        gc.collect()
+        return sum(
+            type(o).__name__ == "FuncGraph" and o.name == "train_step" for o in gc.get_objects()
+        )
+
+    before = graphs()
+    trainer = trainer_for(tiny_data)
+    trainer.train(1)
+    assert graphs() > before
+    del trainer
+    assert graphs() == before

@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+from ckrm_tf import Stage, Widths
+from ckrm_tf.measure.criteria import width_signals
+from ckrm_tf.measure.table import measure
+from ckrm_tf.stats import macro_auc
+from ckrm_tf.training import Recipe, Trainer, predict
+from ckrm_tf.tuning.history import Outcome
+from ckrm_tf.tuning.journal import COMPLETED, FAILED, Journal
+from ckrm_tf.tuning.oracle import CKRMOracle
+from ckrm_tf.tuning.propose import Rule, propose
+from ckrm_tf.tuning.runner import Runner
+from ckrm_tf.tuning.tuner import CKRMTuner
+
+# KerasTuner's locks ask for the thread's name the old way.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:currentThread:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:getName:DeprecationWarning"),
+    # Keras saves through `np.array(variable)`, which TensorFlow's __array__ does not fit yet.
+    pytest.mark.filterwarnings(
+        "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
+    ),
+]
+
+START = Widths(8, (Stage(1, 8, 8),))
+RECIPE = Recipe(epochs=1, batch_size=16, learning_rate=3e-3)
+RULE = Rule(margin=1.0, depth=False, floor=2)
+
+
+class OutOfMemory(keras.callbacks.Callback):
+    """Dies in the middle of a training, as a machine too small does."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        raise MemoryError("no room for the gradients")
+
+
+class Dying(Trainer):
+    def train(self, seed, callbacks=()):
+        return super().train(seed, [*callbacks, OutOfMemory()])
+
+
+def tuner_in(folder, data, *, trials=3, seeds=(1,), hopeless=None, make=None, failures=3):
+    """A search as the program sets it up; `make` makes the trainer of a network."""
+    said = []
+    runner = Runner(
+        data,
+        RECIPE,
+        Journal(folder / "trials.jsonl"),
+        weights_dir=folder / "weights",
+        on_training=lambda training, new: said.append((training, new)),
+    )
+    if make is not None:
+        runner.make_trainer = lambda widths, recipe: make(runner, widths, recipe)
+    oracle = CKRMOracle(
+        START,
+        RULE,
+        input_shape=data.input_shape,
+        classes=data.classes,
+        max_trials=trials,
+        max_consecutive_failed_trials=failures,
+        seed=1,
+    )
+    tuner = CKRMTuner(
+        oracle, runner, START, seeds=seeds, directory=folder / "kt", floor=2, hopeless=hopeless,
+        penalty=0.1,
+    )  # fmt: skip
+    return tuner, said
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory, tiny_data):
+    """Three networks, the second of which dies of real causes in its first step."""
+    folder = tmp_path_factory.mktemp("search")
+
+    def make(runner, widths, recipe):
+        kind = Dying if widths.stem == 4 else Trainer
+        return kind(lambda: runner.build(widths), tiny_data, recipe)
+
+    tuner, said = tuner_in(folder, tiny_data, make=make)
+    tuner.search()
+    return folder, tuner, said
+
+
+def test_trial_0_is_the_start_and_the_others_are_proposed(searched):
+    _, tuner, said = searched
+    trainings = [t for t, _ in said]
+    assert trainings[0].widths == START
+    history = [
+        Outcome(t.widths, (t.val_auc,) if t.val_auc is not None else (), t.params, t.signals)
+        for t in trainings
+    ]
+    for i in (1, 2):
+        assert trainings[i].widths == propose(history[:i], RULE)
+    assert [Widths.from_items(tuner.oracle.trials[str(i)].hyperparameters.values)
+            for i in range(3)] == [t.widths for t in trainings]  # fmt: skip
+
+
+def test_a_training_that_dies_is_recorded_with_its_reason_and_the_search_goes_on(searched):
+    _, tuner, said = searched
+    statuses = [t.status for t, _ in said]
+    assert statuses == [COMPLETED, FAILED, COMPLETED]
+    dead = said[1][0]
+    assert dead.reason == "MemoryError: no room for the gradients"
+    assert dead.val_auc is None
+    assert dead.finished
+    trial = tuner.oracle.trials["1"]
+    assert trial.status == "FAILED"
+    assert "no room for the gradients" in trial.message
+
+
+def test_the_journal_has_every_training(searched):
+    folder, _, said = searched
+    assert Journal(folder / "trials.jsonl").read() == [t for t, _ in said]
+    assert all(new for _, new in said)
+
+
+def test_what_is_recorded_is_what_the_saved_weights_give(searched, tiny_data):
+    """AUC, lambda and signals once more, from the file of weights."""
+    _, tuner, said = searched
+    training = said[2][0]
+    model = tuner.load_model(tuner.oracle.trials["2"])
+    probabilities = predict(model, tiny_data.val, tiny_data.scale)
+    assert training.val_auc == pytest.approx(macro_auc(tiny_data.val.labels, probabilities))
+    table = measure(model)
+    table = table[table["skipped"] == ""].set_index("name")["lambda"]
+    assert dict(training.lam) == pytest.approx(table.to_dict())
+    assert dict(training.signals) == width_signals(model)
+    assert set(training.signals) == {"stem/filters", "stage1/mid", "stage1/out"}
+    assert model.count_params() > training.params
+    assert training.params == training.widths.params(tiny_data.input_shape, 3)
+    assert training.steps == 3
+    assert np.isfinite(training.loss)
+
+
+def test_the_metrics_reach_keras_tuner(searched):
+    _, tuner, said = searched
+    trial = tuner.oracle.trials["0"]
+    start = said[0][0]
+    ckrm = float(np.mean(list(start.lam.values())))
+    assert trial.score == pytest.approx(start.val_auc - 0.1 * ckrm)
+    assert trial.metrics.get_last_value("val_auc/0") == pytest.approx(start.val_auc)
+    assert {f"lambda/{n}" for n in start.lam} <= set(trial.metrics.metrics)
+    assert tuner.oracle.get_best_trials(1)[0].status == "COMPLETED"
+
+
+def test_run_again_it_trains_nothing_twice_and_goes_on(searched, tiny_data):
+    """Another process would do the same: only the journal is shared."""
+    folder, _, before = searched
+    tuner, said = tuner_in(folder, tiny_data, trials=4)
+    tuner.search()
+    assert [t for t, _ in said[:3]] == [t for t, _ in before]
+    assert [new for _, new in said] == [False, False, False, True]
+    assert len(Journal(folder / "trials.jsonl").read()) == 4
+
+
+def test_too_many_failures_in_a_row_end_the_search_with_the_reason(tmp_path, tiny_data):
+    def make(runner, widths, recipe):
+        kind = Trainer if widths == START else Dying
+        return kind(lambda: runner.build(widths), tiny_data, recipe)
+
+    tuner, said = tuner_in(tmp_path, tiny_data, trials=9, make=make, failures=2)
+    with pytest.raises(RuntimeError, match="no room for the gradients"):
+        tuner.search()
+    assert [t.status for t, _ in said] == [COMPLETED, FAILED, FAILED]
+
+
+def test_seeds_are_averaged_and_a_hopeless_network_is_left_after_its_first(tmp_path, tiny_data):
+    """`hopeless=-1` sets the bar above 1: every later network falls below it."""
+    tuner, said = tuner_in(tmp_path, tiny_data, trials=2, seeds=(3, 4), hopeless=-1.0)
+    tuner.search()
+    assert [(t.widths == START, t.seed) for t, _ in said] == [(True, 3), (True, 4), (False, 3)]
+    aucs = tuner.oracle.history()[0].aucs
+    assert aucs == pytest.approx((said[0][0].val_auc, said[1][0].val_auc))
+    assert aucs[0] != aucs[1]
+
+
+def test_a_loss_that_is_not_finite_is_a_recorded_failure(tmp_path, tiny_data):
+    recipe = replace(RECIPE, learning_rate=1e30, epochs=2)
+    runner = Runner(tiny_data, recipe, Journal(tmp_path / "trials.jsonl"))
+    training = runner.run(START, 1)
+    assert training.status == FAILED
+    assert training.reason.startswith("CKRMError: training loss: expected a finite number")
+    # A failure is looked up too: the same would happen again.
+    assert runner.run(START, 1) is training
+
+
+def test_without_kept_weights_there_is_no_model_to_load(tmp_path, tiny_data):
+    tuner, _ = tuner_in(tmp_path, tiny_data, trials=1)
+    tuner.runner.weights_dir = None
+    trial = tuner.oracle.create_trial("tuner0")
+    with pytest.raises(FileNotFoundError, match="kept no weights"):
+        tuner.load_model(trial)
