@@ -52,7 +52,9 @@ def model_kernels(model: keras.Model, *, pointwise: bool = False) -> Iterator[Co
         pointwise: measure 1x1 convolutions too, by the vector over their input channels.
     """
     for path, layer in _walk(model, ""):
-        if isinstance(layer, DEPTHWISE):
+        if not layer.built and isinstance(layer, (*CONVOLUTIONS, *TRANSPOSED)):
+            yield ConvolutionKernel(path, (), reason="not built: it has no weights yet")
+        elif isinstance(layer, DEPTHWISE):
             yield ConvolutionKernel(path, tuple(layer.kernel.shape), reason=CHANNEL_OWN)
         elif isinstance(layer, SEPARABLE):
             shape = tuple(layer.depthwise_kernel.shape)

@@ -12,7 +12,7 @@ from scipy.stats import binomtest
 
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.measure.similarity import (
-    as_slices,
+    check_shape,
     initial_variance,
     kernel_similarity,
     pair_similarity,
@@ -51,6 +51,12 @@ def check_threshold(threshold: float) -> float:
     if not (isinstance(threshold, int | float) and 0 <= threshold <= 1):
         raise CKRMError("threshold", expected="a number in [0, 1]", received=repr(threshold))
     return float(threshold)
+
+
+def check_pairs(pairs: int | None) -> None:
+    """Refuse a number of pairs that is not None or a whole number of at least 1."""
+    if pairs is not None and (not isinstance(pairs, int) or isinstance(pairs, bool) or pairs < 1):
+        raise CKRMError("pairs", expected="None or a whole number >= 1", received=repr(pairs))
 
 
 def omega(similarity: np.ndarray) -> np.ndarray:
@@ -103,11 +109,11 @@ def redundancy(
 ) -> Redundancy:
     """Everything `ckrm` knows; the arguments are the same."""
     check_threshold(threshold)
-    shape = as_slices(kernel).shape
-    absolute = resolve_epsilon(np.shape(kernel), epsilon)
+    shape = np.shape(kernel)
+    check_shape(shape)
+    absolute = resolve_epsilon(shape, epsilon)
     possible = shape[-1] * (shape[-1] - 1) // 2
-    if pairs is not None and (not isinstance(pairs, int) or pairs < 1):
-        raise CKRMError("pairs", expected="None or a whole number >= 1", received=repr(pairs))
+    check_pairs(pairs)
     if pairs is None or pairs >= possible:
         similarity = kernel_similarity(kernel, absolute)
         values = omega(similarity)

@@ -14,6 +14,7 @@ from ckrm_tf.measure.redundancy import (
     QUANTILES,
     THRESHOLD,
     Redundancy,
+    check_pairs,
     check_threshold,
     null,
     redundancy,
@@ -58,6 +59,7 @@ def measure(
         CKRMError: bad arguments, a model that is not built or has no convolution.
     """
     check_threshold(threshold)
+    check_pairs(pairs)
     if not getattr(model, "built", False):
         raise CKRMError("model", expected="a built Keras model", received=repr(model))
     rows = []

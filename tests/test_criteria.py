@@ -1,0 +1,89 @@
+"""What criteria say of a width: by hand on kernels made for it, and over a whole network."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from ckrm_tf.errors import CKRMError
+from ckrm_tf.layout import Layout
+from ckrm_tf.measure.criteria import CRITERIA, ckrm_signal, criterion, slice_signal, width_signals
+from ckrm_tf.measure.kernels import ConvolutionKernel
+from ckrm_tf.measure.redundancy import ckrm, null
+from ckrm_tf.resnet import resnet
+from ckrm_tf.widths import Stage, Widths
+
+WIDTHS = Widths(4, (Stage(1, 6, 8), Stage(2, 5, 8)))
+
+
+def glorot(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.array(keras.initializers.GlorotUniform(seed=seed)(shape))
+
+
+def as_kernel(weights: np.ndarray, pointwise: bool = False) -> ConvolutionKernel:
+    groups = (weights.reshape(weights.shape[-2], 1, -1),) if pointwise else (weights,)
+    return ConvolutionKernel("conv", weights.shape, groups, pointwise=pointwise)
+
+
+def test_random_kernels_carry_no_redundancy():
+    found = ckrm_signal([as_kernel(glorot(3, 3, 32, 24))])
+    assert found.redundancy == 0
+    assert found.needed == 1
+    assert abs(found.excess) < 0.05
+
+
+def test_dead_kernels_are_redundant_and_not_needed():
+    weights = glorot(3, 3, 32, 24)
+    weights[..., :12] *= 1e-3
+    found = ckrm_signal([as_kernel(weights)])
+    assert null(weights.shape).lam == 0
+    assert found.redundancy == pytest.approx(ckrm(weights)) == pytest.approx(66 / 276)
+    assert found.needed == pytest.approx(13 / 24)
+    # Convolutions that share a width are averaged.
+    both = ckrm_signal([as_kernel(weights), as_kernel(glorot(3, 3, 32, 24, seed=1))])
+    assert both.redundancy == pytest.approx(found.redundancy / 2)
+    assert both.needed == pytest.approx((found.needed + 1) / 2)
+
+
+def test_pointwise_convolutions_of_one_sum_are_judged_together():
+    dead, alive = glorot(1, 1, 64, 16), glorot(1, 1, 64, 16, seed=1)
+    dead[..., :8] *= 1e-3
+    alone = ckrm_signal([as_kernel(dead, True)])
+    together = ckrm_signal([as_kernel(dead, True), as_kernel(alive, True)])
+    assert alone.needed == pytest.approx(9 / 16, abs=0.1)
+    # A filter that is alive in one of the convolutions cannot go.
+    assert together.needed > alone.needed
+    assert together.redundancy < alone.redundancy
+
+
+@pytest.mark.parametrize("name", [name for name in CRITERIA if name != "ckrm"])
+def test_slice_criteria_count_dead_filters(name):
+    weights = glorot(3, 3, 16, 10) * 10
+    weights[..., :4] = 0
+    found = slice_signal([as_kernel(weights)], name)
+    assert found.needed == pytest.approx(0.6)
+    assert found.redundancy >= 0.4
+    if name not in ("det", "min_eig", "min_eig_real"):  # a random slice is never small for these
+        assert found.redundancy == pytest.approx(0.4, abs=0.02)
+
+
+def test_every_width_of_the_network_is_heard():
+    found = width_signals(resnet(WIDTHS, (16, 16, 1)))
+    assert set(found) == {"stem/filters", "stage1/mid", "stage1/out", "stage2/mid", "stage2/out"}
+    for signal in found.values():
+        assert 0 <= signal.redundancy <= 1
+        assert 0 < signal.needed <= 1
+
+
+def test_slim_convolutions_are_heard_under_the_same_widths():
+    model = resnet(Widths(8, (Stage(1, 16, 16),)), (16, 16, 1), layout=Layout(conv="slim"))
+    assert set(width_signals(model)) == {"stem/filters", "stage1/mid", "stage1/out"}
+
+
+def test_other_criteria_by_name():
+    model = resnet(WIDTHS, (16, 16, 1))
+    assert criterion("ckrm") is ckrm_signal
+    assert set(width_signals(model, criterion("spectral_norm"))) == set(width_signals(model))
+    with pytest.raises(CKRMError, match="Did you mean 'spectral_norm'"):
+        criterion("spectral_nrm")
