@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from ckrm_tf.errors import CKRMError
-from ckrm_tf.tuning.journal import COMPLETED, FAILED, Training
+from ckrm_tf.training import Recipe
+from ckrm_tf.tuning.journal import COMPLETED, FAILED, Journal, Training
+from ckrm_tf.tuning.runner import Runner
 from ckrm_tf.tuning.space import declare
 from ckrm_tf.widths import Stage, Widths
 from search import compare_tables as tables
@@ -35,7 +37,7 @@ pytestmark = [
 TINY = {
     "filters": 8,
     "growth": 1.0,
-    "blocks": [1, 1],
+    "blocks": [1],
     "image_size": 16,
     "epochs": 3,
     # So wide that every network passes: what is tested here is the book-keeping.
@@ -400,30 +402,36 @@ def test_other_settings_need_another_folder(finished, flags):
         compare(**flags | {"epochs": 4}, out=str(finished))
 
 
-class _Recorded:
-    """A runner's answers without its trainings: validation AUC by widths."""
-
-    def __init__(self, aucs):
-        self.aucs = aucs
-
-    def run(self, widths, seed):
-        return training(widths.stages[0].out, self.aucs[widths.stages[0].out], seed=seed)
-
-    def release(self):
-        pass
+def recorded(path, data, aucs):
+    """A runner whose journal already has the trainings: validation AUC, or None, by width."""
+    journal = Journal(path)
+    for out, auc in aucs.items():
+        for seed in (1, 2):
+            journal.append(training(out, auc, seed=seed, status=COMPLETED if auc else FAILED))
+    return Runner(data, Recipe(epochs=4), journal)
 
 
-def test_confirmed_passes_over_the_lucky():
-    sizes = {out: training(out, 0.9).widths for out in (64, 32, 16)}
-    order = [sizes[16], sizes[32]]
-    seeds = (1, 2)
-    runner = _Recorded({64: 0.9, 32: 0.885, 16: 0.87})
-    assert confirmed(runner, sizes[64], order, seeds, 0.02) == sizes[32]
-    runner = _Recorded({64: 0.9, 32: 0.87, 16: 0.87})
-    assert confirmed(runner, sizes[64], order, seeds, 0.02) == sizes[64]
-    runner = _Recorded({64: 0.9, 32: None, 16: 0.87})
+@pytest.mark.parametrize(
+    ("aucs", "expected"),
+    [
+        # Half the margin of .02 is given away at most.
+        ({64: 0.9, 32: 0.891, 16: 0.889}, 32),
+        ({64: 0.9, 32: 0.889, 16: 0.87}, 64),
+        ({64: 0.9, 32: 0.87, 16: 0.891}, 16),
+    ],
+)
+def test_confirmed_passes_over_the_lucky(aucs, expected, tmp_path, tiny_data):
+    sizes = {out: training(out, 0.9).widths for out in aucs}
+    runner = recorded(tmp_path / "trials.jsonl", tiny_data, aucs)
+    found = confirmed(runner, sizes[64], [sizes[16], sizes[32]], (1, 2), 0.02)
+    assert found == sizes[expected]
+
+
+def test_confirmed_refuses_a_failed_training(tmp_path, tiny_data):
+    sizes = {out: training(out, 0.9).widths for out in (64, 16)}
+    runner = recorded(tmp_path / "trials.jsonl", tiny_data, {64: 0.9, 16: None})
     with pytest.raises(CKRMError, match="finished training"):
-        confirmed(runner, sizes[64], order, seeds, 0.02)
+        confirmed(runner, sizes[64], [sizes[16]], (1, 2), 0.02)
 
 
 def test_final_needs_a_run_folder(tmp_path):
