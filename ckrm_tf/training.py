@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import keras
@@ -108,7 +109,9 @@ class TrainingNetwork(keras.Model):
         if getattr(self, "train_function", None) is None or force:
             import tensorflow as tf  # noqa: PLC0415 - the JAX backend must not need TensorFlow
 
-            step = tf.function(self.train_step, autograph=False)
+            # As a partial, because TensorFlow counts tracings by Python code: the networks of a
+            # search, traced once each, would earn a warning of "retracing".
+            step = tf.function(partial(self.train_step), autograph=False)
             self.train_function = lambda iterator: step(next(iterator))
         return self.train_function
 

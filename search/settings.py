@@ -77,6 +77,9 @@ class Settings:
         if self.seed < 1:
             # KerasTuner takes 0 for "no seed".
             raise CKRMError("--seed", expected="at least 1", received=self.seed)
+        if not 0 < self.margin < 1:
+            # The test of non-inferiority at the end of the search takes no other.
+            raise CKRMError("--margin", expected="between 0 and 1", received=self.margin)
         if self.confirm < 0:
             raise CKRMError("--confirm", expected="0 or more", received=self.confirm)
         # Built here so that a bad value is refused before any data are read.

@@ -29,12 +29,12 @@ def test_the_defaults_have_every_key_and_make_the_standard_network():
 
 def test_flags_win_over_the_file_which_wins_over_the_defaults(tmp_path):
     config = tmp_path / "mine.yaml"
-    config.write_text("epochs: 3\ntrials: 7\nblocks: [1, 2]\nmargin: 1\n")
+    config.write_text("epochs: 3\ntrials: 7\nblocks: [1, 2]\nl1: 1\n")
     settings = load_settings(str(config), {"trials": 9, "image-size": 24})
     assert (settings.epochs, settings.trials, settings.image_size) == (3, 9, 24)
     assert settings.blocks == (1, 2)
-    assert settings.margin == 1.0
-    assert type(settings.margin) is float
+    assert settings.l1 == 1.0
+    assert type(settings.l1) is float
     assert settings.seed == defaults()["seed"]
 
 
@@ -64,7 +64,9 @@ def test_seeds_follow_the_first():
         ({"confirm": -1}, ["--confirm", "0 or more"]),
         ({"depth": 1}, ["--depth", "true or false"]),
         ({"margin": "0,02"}, ["--margin", "a number"]),
-        ({"margin": -0.1}, ["margin"]),
+        ({"margin": -0.1}, ["--margin", "between 0 and 1"]),
+        ({"margin": 0}, ["--margin", "between 0 and 1"]),
+        ({"margin": 1.0}, ["--margin", "between 0 and 1"]),
         ({"bold": 1.0}, ["between 0 and 1"]),
         ({"learning_rate": 0}, ["learning_rate", "positive"]),
         ({"l1": -1.0}, ["l1"]),

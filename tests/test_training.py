@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 from dataclasses import replace
 
 import keras
@@ -177,3 +178,21 @@ def test_a_trainer_forgotten_leaves_no_graph_behind(tiny_data):
     assert graphs() > before
     del trainer
     assert graphs() == before
+
+
+def test_one_network_after_the_other_earns_no_warning_of_retracing(tmp_path):
+    log = tmp_path / "tensorflow.log"
+    handler = logging.FileHandler(log)
+    logging.getLogger("tensorflow").addHandler(handler)
+    x, y = np.ones((4, 2), np.float32), np.array([0, 1, 0, 1])
+    try:
+        for width in range(1, 8):
+            inputs = keras.Input((2,))
+            outputs = keras.layers.Dense(3)(keras.layers.Dense(width)(inputs))
+            network = TrainingNetwork(inputs, outputs)
+            network.compile(keras.optimizers.SGD(0.1))
+            network.fit(x, y, batch_size=4, verbose=0)
+    finally:
+        logging.getLogger("tensorflow").removeHandler(handler)
+        handler.close()
+    assert "retracing" not in log.read_text()
