@@ -127,7 +127,9 @@ class Progress:
         return f"about {duration(per_network * max(0, self.trials - networks))} left"
 
     def _line(self, networks: int, t: Training, new: bool) -> str:
-        head = f"{networks:>3}/{self.trials} seed {t.seed} {t.widths}  {count(t.params):>7} params"
+        # Some searches cannot know their number of networks beforehand.
+        number = f"{networks:>3}/{max(self.trials, networks)}"
+        head = f"{number} seed {t.seed} {t.widths}  {count(t.params):>7} params"
         if t.status == FAILED:
             return f"{head}  failed: {t.reason}"
         worst = max(t.lam, key=lambda name: t.lam[name], default="")

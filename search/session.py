@@ -74,7 +74,9 @@ def open_folder(out: str, identity: dict[str, Any]) -> Path:
         write_atomically(marker, json.dumps(identity, indent=2) + "\n")
         return folder
     before = _read_marker(marker)
-    changed = [k for k in {*before, *identity} if before.get(k) != identity.get(k)]
+    # The pixels tell which data they are, wherever the file lies now.
+    keys = {*before, *identity} - {"data"}
+    changed = [k for k in keys if before.get(k) != identity.get(k)]
     if changed:
         name = sorted(changed)[0]
         raise CKRMError(

@@ -17,9 +17,7 @@ def network() -> keras.Model:
         [
             keras.Input((6, 6, 1)),
             # No bias: before batch norm its gradient is rounding noise, which Adam would blow up.
-            layers.Conv2D(
-                3, 3, use_bias=False, kernel_regularizer=keras.regularizers.L1(1e-3)
-            ),
+            layers.Conv2D(3, 3, use_bias=False, kernel_regularizer=keras.regularizers.L1(1e-3)),
             layers.BatchNormalization(),
             layers.ReLU(),
             layers.GlobalAveragePooling2D(),

@@ -124,7 +124,9 @@ def macro_auc_interval(
     """
     truth, arm = check_seeds(labels, probabilities)
     (replicates,) = _replicates(truth, [arm], samples, seed, confidence)
-    return Interval(_mean_auc(truth, arm), *_percentiles(replicates, confidence), confidence)
+    # With few seeds their widened spread reaches beyond what an AUC can be.
+    low, high = np.clip(_percentiles(replicates, confidence), 0.0, 1.0)
+    return Interval(_mean_auc(truth, arm), float(low), float(high), confidence)
 
 
 def paired_bootstrap(
