@@ -21,7 +21,7 @@ from ckrm_tf.layers.ggcam_loss import GGCAMLoss
 from ckrm_tf.stats import macro_auc
 from ckrm_tf.training import Recipe, Trainer, predict
 from ckrm_tf.tuning.journal import COMPLETED
-from search.session import make_runner
+from search.session import check_fit, make_runner
 from search.settings import load_settings
 
 # TensorFlow's variables do not know NumPy 2's copy keyword yet; saving copies them.
@@ -141,7 +141,7 @@ def test_search_trains_with_gaze(data: Dataset, tmp_path: Path) -> None:
     }
     settings = load_settings(None, flags)
     with pytest.raises(CKRMError, match="gaze maps"):
-        make_runner(settings, without_gaze(data), tmp_path, None)
+        check_fit(settings, without_gaze(data))
     runner = make_runner(settings, data, tmp_path, None)
     make, made = runner.make_trainer, []
     runner.make_trainer = lambda *args: made.append(make(*args)) or made[-1]

@@ -62,16 +62,16 @@ def test_no_signal_at_all_counts_as_no_redundancy():
     assert propose([bare], RULE) == scaled(START, 0.5)
 
 
-def test_redundant_width_shrinks_to_what_is_needed_the_others_by_the_bold_step():
-    history = [outcome(START, 0.9, stage1_mid=redundant(0.375))]
+def test_redundant_width_shrinks_by_what_is_needed_on_top_of_the_bold_step():
+    history = [outcome(START, 0.9, stage1_mid=redundant(0.75))]
     assert propose(history, RULE) == change(scaled(START, 0.5), stage1_mid=24)
 
 
-def test_redundant_width_shrinks_at_least_by_the_step_and_never_below_keep():
+def test_redundant_width_never_shrinks_below_keep():
     rule = replace(RULE, keep=0.3)
     history = [outcome(START, 0.9, stage1_mid=redundant(0.9), stage2_out=redundant(0.01))]
     assert propose(history, rule) == change(
-        scaled(START, 0.5), stage1_mid=32, stage2_out=round(0.3 * 512)
+        scaled(START, 0.5), stage1_mid=round(64 * 0.9 * 0.5), stage2_out=round(0.3 * 512)
     )
 
 
