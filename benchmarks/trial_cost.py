@@ -72,7 +72,11 @@ def ours(data: Any, recipe: Any, build: Any, folder: Path) -> tuple[int, Any]:
 
     batches = Batches(data.train, data.scale, recipe.batch_size, seed=1)
     return trained.steps, lambda epochs: trainer.network.fit(
-        batches, epochs=epochs, verbose=0, shuffle=False
+        batches.dataset(epochs),
+        epochs=epochs,
+        steps_per_epoch=len(batches),
+        verbose=0,
+        shuffle=False,
     )
 
 

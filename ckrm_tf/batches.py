@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -69,6 +71,33 @@ class Batches(keras.utils.PyDataset):
             x = np.clip(np.arange(width) + right, 0, width - 1)
             result[place] = self.images[row][np.ix_(y, x)]
         return result
+
+    def dataset(self, epochs: int) -> Any:
+        """The batches of so many epochs, one after the other, as a `tf.data.Dataset`.
+
+        Keras puts a `PyDataset` behind TensorFlow's generator op, and that op pins the thresholds
+        of malloc for the whole process: every step then maps and clears its buffers anew, which
+        doubles what a small step costs.
+        """
+        import tensorflow as tf  # noqa: PLC0415 - the JAX backend must not need TensorFlow
+
+        first = self[0]
+        arrays = tf.nest.flatten(first)
+
+        def load(number: Any) -> list[np.ndarray]:
+            epoch, index = divmod(int(number), len(self))
+            if epoch != self.epoch:
+                self.epoch = epoch
+                self._start_epoch()
+            return list(tf.nest.flatten(self[index]))
+
+        def batch(number: Any) -> Any:
+            parts = tf.numpy_function(load, [number], [a.dtype for a in arrays])
+            for part, array in zip(parts, arrays, strict=True):
+                part.set_shape(array.shape)
+            return tf.nest.pack_sequence_as(first, parts)
+
+        return tf.data.Dataset.range(len(self) * epochs).map(batch).prefetch(1)
 
     def on_epoch_end(self) -> None:
         """Draw the next epoch's order; called by Keras."""

@@ -184,10 +184,13 @@ class Trainer:
         )
         network = self._prepare(len(batches))
         clock = _Clock()
+        epochs = self.recipe.epochs
+        on_tensorflow = keras.backend.backend() == "tensorflow"
         # The batches have their own order; Keras would shuffle them by the global generator.
         network.fit(
-            batches,
-            epochs=self.recipe.epochs,
+            batches.dataset(epochs) if on_tensorflow else batches,
+            epochs=epochs,
+            steps_per_epoch=len(batches),
             verbose=0,
             shuffle=False,
             callbacks=[clock, *callbacks],

@@ -21,6 +21,7 @@ class Row:
             the margin below the starting network's.
         best_params: parameters of the smallest acceptable network so far.
         seconds: recorded wall time; that of a training looked up is what it took when it ran.
+        cpu_seconds: recorded processor time, the fairer one on a shared machine.
         full: trainings so far in units of full ones: epochs used / epochs of a full training.
     """
 
@@ -37,6 +38,8 @@ class Row:
     best_macs: int
     seconds: float
     cumulative_seconds: float
+    cpu_seconds: float
+    cumulative_cpu_seconds: float
     steps: int
     epochs: int
     full: float
@@ -57,7 +60,7 @@ def make_rows(
         margin: loss of validation AUC that is still acceptable.
     """
     rows: list[Row] = []
-    bar, seconds, full = math.inf, 0.0, 0.0
+    bar, seconds, cpu, full = math.inf, 0.0, 0.0, 0.0
     best: Training = trainings[0]
     for seeds in _networks(trainings):
         aucs = [t.val_auc for t in seeds if t.status == COMPLETED and t.val_auc is not None]
@@ -70,6 +73,7 @@ def make_rows(
             if verdict and training.params < best.params:
                 best = training
             seconds += training.seconds
+            cpu += training.cpu_seconds
             full += training.epochs / epochs
             rows.append(
                 Row(
@@ -86,6 +90,8 @@ def make_rows(
                     best.macs,
                     training.seconds,
                     seconds,
+                    training.cpu_seconds,
+                    cpu,
                     training.steps,
                     training.epochs,
                     full,
@@ -133,6 +139,11 @@ def seconds_of(rows: Sequence[Row], trainings: int) -> float | None:
     return rows[trainings - 1].cumulative_seconds if len(rows) >= trainings else None
 
 
+def cpu_seconds_of(rows: Sequence[Row], trainings: int) -> float | None:
+    """Processor time of the first so many trainings; None when there were fewer."""
+    return rows[trainings - 1].cumulative_cpu_seconds if len(rows) >= trainings else None
+
+
 def spread_of(values: Iterable[float | None]) -> dict[str, Any]:
     """Median and range over repeats, where None ("never") is above every number."""
     listed = list(values)
@@ -174,6 +185,7 @@ def summarise(runs: Runs, trainings: int, targets: Sequence[int]) -> dict[str, A
             },
             "seconds_to": {t: spread_of(seconds_to(rows, t) for rows in repeats) for t in targets},
             "seconds_of_first_10": spread_of(seconds_of(rows, 10) for rows in repeats),
+            "cpu_seconds_of_first_10": spread_of(cpu_seconds_of(rows, 10) for rows in repeats),
         }
     return {
         "trainings": trainings,

@@ -70,7 +70,7 @@ def run(config: str | None = None, **flags: Any) -> None:
         tuner = make_tuner(settings, make_oracle(settings, data), runner, folder)
         search_all(tuner, progress)
         history = outcomes(progress.trainings)
-        best = recommend(settings, runner, history)
+        start, best = recommend(settings, runner, history)
     if len(history) < settings.trials:
         console.print(f"no move is left after {len(history)} networks", highlight=False)
     show_trials(
@@ -79,24 +79,30 @@ def run(config: str | None = None, **flags: Any) -> None:
         [o.widths.macs(data.input_shape, data.classes, settings.layout) for o in history],
         best.widths,
     )
-    finish(console, settings, data, runner, folder, history, best)
+    finish(console, settings, data, runner, folder, start, best, len(history))
 
 
-def recommend(settings: Settings, runner: Runner, history: list[Outcome]) -> Outcome:
-    """The smallest acceptable network that keeps to half the margin over `confirm` seeds.
+def recommend(
+    settings: Settings, runner: Runner, history: list[Outcome]
+) -> tuple[Outcome, Outcome]:
+    """The starting network, and the smallest that keeps to half the margin over `confirm` seeds.
 
     The smallest of many networks that pass is the one chance favoured most, so it is trained
-    again; while its mean falls short, the next larger one is. The starting network, the dearest
-    by far, keeps the seeds it has: `search.final` retrains it too.
+    again, and the starting network too: its one AUC is as much chance. While the mean falls short,
+    the next larger network is looked at.
     """
-    good = list(history)
+    start, good = history[0], list(history)
     while True:
         best = smallest_acceptable(good, settings.margin)
-        if settings.confirm <= settings.seeds or best.widths == settings.start:
-            return best
+        if best.widths == settings.start:
+            return start, start
+        if settings.confirm <= settings.seeds:
+            return start, best
+        if len(start.aucs) < settings.confirm:
+            start = _confirmed(settings, runner, start)
         again = _confirmed(settings, runner, best)
-        if acceptable(again, history, CONFIRMED_SHARE * settings.margin):
-            return again
+        if acceptable(again, [start], CONFIRMED_SHARE * settings.margin):
+            return start, again
         good.remove(best)
 
 
@@ -114,11 +120,11 @@ def finish(
     data: Dataset,
     runner: Runner,
     folder: Path,
-    history: list[Outcome],
+    start: Outcome,
     best: Outcome,
+    trials: int,
 ) -> None:
     """Open the test split once, write summary.json, export the recommended network."""
-    start = history[0]
     if start.auc < LEARNED:
         console.print(
             f"note         the starting network learned little (validation AUC {start.auc:.3f}): "
@@ -140,7 +146,7 @@ def finish(
         "recommended": rows[1],
         "start": rows[0],
         "test_non_inferiority": asdict(verdict),
-        "trials": len(history),
+        "trials": trials,
         "trainings": len(runner.journal),
         "settings": settings.fingerprint(),
         "versions": _versions(),

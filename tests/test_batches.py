@@ -148,3 +148,25 @@ def test_keras_hands_out_each_epoch_as_it_was_drawn(shuffle):
         seen, expected = [sorted(e) for e in seen], [sorted(e) for e in expected]
     # Keras ends an epoch once before the first.
     assert seen[:3] in (expected[:3], expected[1:])
+
+
+@pytest.mark.parametrize("gaze", [False, True])
+def test_the_dataset_hands_out_epoch_after_epoch_as_drawn(gaze):
+    maps = np.random.default_rng(1).random((23, 5, 5), np.float32) if gaze else None
+    make = lambda: Batches(numbered(23), 2.0, 5, seed=1, shift=1, gaze=maps)  # noqa: E731
+    dataset, drawn = make().dataset(3), make()
+    found = list(dataset.as_numpy_iterator())
+    assert len(found) == 3 * 4
+    assert dataset.element_spec[0].shape == (5, 5, 5, 1)
+    for number, (images, targets) in enumerate(found):
+        expected_images, expected_targets = drawn[number % 4]
+        np.testing.assert_array_equal(images, expected_images)
+        if gaze:
+            np.testing.assert_array_equal(targets[0], expected_targets[0])
+            np.testing.assert_array_equal(targets[1], expected_targets[1])
+        else:
+            np.testing.assert_array_equal(targets, expected_targets)
+        if number % 4 == 3:
+            drawn.on_epoch_end()
+    # Read once more, it begins again.
+    np.testing.assert_array_equal(next(dataset.as_numpy_iterator())[0], found[0][0])

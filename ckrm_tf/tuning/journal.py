@@ -27,6 +27,8 @@ class Training:
         signals: what the criterion said of each width.
         setup_seconds, step_seconds, measure_seconds: wall time of building and tracing, of the
             gradient steps, and of measuring.
+        cpu_seconds: processor time of all threads over all of it; on a machine that others use too
+            it tells more than wall time.
         reason: why it failed.
         finished: when, ISO 8601 in UTC.
     """
@@ -45,6 +47,7 @@ class Training:
     setup_seconds: float = 0.0
     step_seconds: float = 0.0
     measure_seconds: float = 0.0
+    cpu_seconds: float = 0.0
     reason: str | None = None
     finished: str = ""
 

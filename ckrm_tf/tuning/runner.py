@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -95,7 +96,7 @@ class Runner:
 
     def _train(self, widths: Widths, seed: int, epochs: int) -> Training:
         cost = widths.cost(self.data.input_shape, self.data.classes, self.layout)
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), time.process_time()
         try:
             training = self._train_and_measure(widths, seed, epochs, cost.params, cost.macs)
         except Exception as error:  # whatever a training dies of is recorded; the search goes on
@@ -111,6 +112,7 @@ class Runner:
                 reason=f"{type(error).__name__}: {error}"[:500],
                 finished=_now(),
             )
+        training = replace(training, cpu_seconds=time.process_time() - cpu)
         self.journal.append(training)
         return training
 
