@@ -219,6 +219,8 @@ class Trainer:
                 self.recipe.learning_rate, steps * self.recipe.epochs
             )
             self.network.compile(FusedAdam(rate))
+            # Variables made inside the traced step would have it traced twice.
+            self.network.optimizer.build(self.network.trainable_variables)
         else:
             for variable in self.network.optimizer.variables:
                 if variable is not self.network.optimizer._learning_rate:
