@@ -137,6 +137,14 @@ def test_lost_auc_grows_back_halfway_where_the_lost_network_is_not_redundant():
     )
 
 
+@pytest.mark.parametrize(("lost", "condemned"), [(0.861, False), (0.859, True)])
+def test_only_a_clear_loss_condemns_all_that_is_narrower(lost, condemned):
+    half = scaled(START, 0.5)
+    kept = change(half, stage2_mid=128, stage2_out=512)
+    history = [outcome(START, 0.9), outcome(half, lost), outcome(kept, 0.9)]
+    assert (propose(history, RULE) != scaled(kept, 0.5)) == condemned
+
+
 def test_gentler_steps_follow_and_the_rule_ends():
     found = follow([outcome(START, 0.9)], RULE, auc=0.5)
     shares = [w.stages[1].out / 512 for w in found]

@@ -14,7 +14,7 @@ The rule, from the smallest acceptable network so far (the parent):
 4. Shrink one stage alone, the most redundant first; then all of this by gentler steps.
 
 A move is skipped when it saves too little to be worth a training, or when a network at least as
-wide everywhere has already lost the AUC.
+wide everywhere has clearly lost the AUC, by twice the margin: a smaller loss may be the seed's.
 """
 
 from __future__ import annotations
@@ -27,6 +27,10 @@ from typing import Protocol
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.tuning.history import Outcome, acceptable, smallest_acceptable
 from ckrm_tf.widths import Widths
+
+
+# A loss of so many margins is no longer put down to chance.
+CLEARLY = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +92,9 @@ def propose(
     # A training that failed says nothing about the AUC of narrower networks.
     lost = [o for o in history if not o.failed and not acceptable(o, history, rule.margin)]
     enough = (1 - rule.least) * parent.widths.params()
+    clearly = [o for o in lost if not acceptable(o, history, CLEARLY * rule.margin)]
     for widths in _moves(parent, lost, rule):
-        hopeless = any(_covers(outcome.widths, widths) for outcome in lost)
+        hopeless = any(_covers(outcome.widths, widths) for outcome in clearly)
         if widths not in tried and not hopeless and widths.params() <= enough:
             return widths
     return None
