@@ -28,7 +28,6 @@ from ckrm_tf.errors import CKRMError
 from ckrm_tf.tuning.history import Outcome, acceptable, smallest_acceptable
 from ckrm_tf.widths import Widths
 
-
 # A loss of so many margins is no longer put down to chance.
 CLEARLY = 2.0
 
