@@ -16,20 +16,15 @@ from ckrm_tf.data import Dataset, load_dataset
 from ckrm_tf.errors import CKRMError, unknown_name
 from ckrm_tf.tuning.journal import Training, write_atomically
 from ckrm_tf.tuning.runner import Runner
-from ckrm_tf.widths import Widths
 from search.cli import main
+from search.compare_final import Found, confirm_all, finish
 from search.compare_plots import plot_all
-from search.compare_screen import show_summary
+from search.compare_screen import show_confirmed, show_summary
 from search.compare_tables import Runs, curves, make_rows, summarise
 from search.console import Progress, count, show_data
-from search.final import confirmed, final_comparison
-from search.final_stats import show_final
 from search.session import data_fingerprint, make_runner, make_tuner, open_folder, search_all
 from search.settings import Settings, _read, _typed, load_settings
 from search.strategies import check_strategy, make_strategy
-
-Found = dict[str, list[list[Training]]]
-"""Trainings by strategy and repeat."""
 
 
 @dataclass(frozen=True)
@@ -147,8 +142,17 @@ def compare(config: str | None = None, **flags: Any) -> None:
     summary = write_tables(folder, options, settings, runs)
     plot_all(runs, folder, options.trainings, settings.margin)
     show_summary(console, summary)
+    first = settings.seed + options.repeats * settings.seeds
+    if settings.confirm:
+        seeds = range(first, first + settings.confirm)
+        longer = [n for n in found if options.budget(n) > options.trainings]
+        cut = dict.fromkeys(longer, options.trainings)
+        held = confirm_all(console, settings, data, folder, found, seeds, cut)
+        write_atomically(folder / "confirmed.json", json.dumps(held, indent=1) + "\n")
+        show_confirmed(console, held)
     if options.final:
-        finish(console, options, settings, data, folder, found)
+        seeds = range(first, first + options.final)
+        finish(console, settings, data, folder, found, seeds)
 
 
 def run_strategy(
@@ -196,36 +200,6 @@ def write_tables(folder: Path, options: Options, settings: Settings, runs: Runs)
     summary["settings"] = settings.fingerprint()
     write_atomically(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     return summary
-
-
-def finish(
-    console: Console,
-    options: Options,
-    settings: Settings,
-    data: Dataset,
-    folder: Path,
-    found: Found,
-) -> None:
-    """Retrain the guided search's best network and the start with new seeds; open the test split.
-
-    The seeds are those that no repeat has used, so that none was chosen for its luck.
-    """
-    lead = "ckrm" if "ckrm" in found else options.strategies[0]
-    candidates: dict[Widths, int] = {}
-    for trainings in found[lead]:
-        rows = make_rows(lead, 0, trainings, settings.epochs, settings.margin)
-        pairs = zip(rows, trainings, strict=True)
-        candidates |= {t.widths: t.params for row, t in pairs if row.acceptable}
-    first = settings.seed + options.repeats * settings.seeds
-    seeds = range(first, first + options.final)
-    console.rule(f"final: {options.final} new seed(s)", align="left")
-    with Progress(console, len(candidates), settings.margin) as progress:
-        runner = make_runner(settings, data, folder / "final", progress)
-        order = sorted(candidates, key=lambda widths: candidates[widths])
-        best = confirmed(runner, settings.start, order, seeds, settings.margin)
-        report = final_comparison(data, runner, settings.start, best, seeds, settings.margin)
-    write_atomically(folder / "final.json", json.dumps(report, indent=1) + "\n")
-    show_final(console, report)
 
 
 if __name__ == "__main__":

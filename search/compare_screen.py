@@ -57,6 +57,21 @@ def show_summary(console: Console, summary: Mapping[str, Any]) -> None:
     console.print(table)
 
 
+def show_confirmed(console: Console, held: Mapping[str, Any]) -> None:
+    """Print what `search.compare_final.confirm_all` found."""
+    table = _table(
+        console,
+        f"smallest network that holds over {len(held['seeds'])} new seeds, of each repeat:",
+    )
+    table.add_column("strategy")
+    table.add_column("parameters", justify="right")
+    table.add_column("each repeat", justify="right")
+    for name, found in held["strategies"].items():
+        each = ", ".join(count(p) for p in found["params"]["repeats"])
+        table.add_row(name, _cell(found["params"], count), each)
+    console.print(table)
+
+
 def _table(console: Console, title: str) -> Table:
     # A title of the table itself would be wrapped at the table's width.
     console.print(f"\n{title}", highlight=False)

@@ -59,6 +59,7 @@ def training(out, auc, *, seed=1, epochs=4, seconds=1.0, status=COMPLETED):
         val_auc=auc,
         steps=10 * epochs,
         step_seconds=seconds,
+        cpu_seconds=2 * seconds,
     )
 
 
@@ -124,6 +125,7 @@ def test_best_after_and_to_targets():
     assert [tables.trainings_to(SLOW, p) for p in (6400, 3200, 3199, 799)] == [1, 2, 3, None]
     assert [tables.seconds_to(SLOW, p) for p in (3200, 799)] == [7, None]
     assert [tables.seconds_of(SLOW, n) for n in (1, 3, 4)] == [4, 8, None]
+    assert [tables.cpu_seconds_of(SLOW, n) for n in (1, 3, 4)] == [8, 16, None]
 
 
 @pytest.mark.parametrize(
@@ -327,7 +329,7 @@ def flags(tmp_path_factory, tiny_data):
 @pytest.fixture(scope="module")
 def finished(flags, tmp_path_factory):
     folder = tmp_path_factory.mktemp("compare") / "run"
-    compare(**flags, out=str(folder), final=2)
+    compare(**flags, out=str(folder), final=2, confirm=2)
     return folder
 
 
@@ -379,6 +381,18 @@ def test_final_uses_seeds_the_search_did_not(finished):
     assert report["candidate"]["params"] < report["start"]["params"]
 
 
+def test_what_holds_over_new_seeds_is_a_network_that_was_acceptable(finished):
+    held = json.loads((finished / "confirmed.json").read_text())
+    rows = read_rows(finished)
+    assert set(held["seeds"]).isdisjoint(int(r["seed"]) for r in rows)
+    assert list(held["strategies"]) == STRATEGIES
+    for name, each in held["strategies"].items():
+        good = {
+            int(r["params"]) for r in rows if r["strategy"] == name and r["acceptable"] == "True"
+        }
+        assert set(each["params"]["repeats"]) <= good
+
+
 def test_a_killed_run_goes_on_with_the_same_proposals(finished, flags, tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
@@ -386,7 +400,7 @@ def test_a_killed_run_goes_on_with_the_same_proposals(finished, flags, tmp_path)
     lines = (finished / "trials.jsonl").read_bytes().splitlines(keepends=True)
     # As a kill leaves it: the last training half written.
     (folder / "trials.jsonl").write_bytes(b"".join(lines[:-2]) + lines[-2][:50])
-    compare(**flags, out=str(folder))
+    compare(**flags, out=str(folder), confirm=0)
     keys = ("strategy", "repeat", "number", "seed", "widths", "epochs")
     before, after = ([[r[k] for k in keys] for r in read_rows(f)] for f in (finished, folder))
     assert before == after

@@ -178,6 +178,23 @@ def test_a_trainer_forgotten_leaves_no_graph_behind(tiny_data):
     assert graphs() == before
 
 
+def test_the_step_is_traced_once_for_all_seeds(tiny_data):
+    traces = []
+
+    class Counting(TrainingNetwork):
+        def compute_loss(self, *given, **named):
+            traces.append(1)
+            return super().compute_loss(*given, **named)
+
+    def wrap(model):
+        return Counting(model.inputs, model.outputs[0])
+
+    trainer = Trainer(lambda: make(tiny_data), tiny_data, RECIPE, wrap)
+    trainer.train(1)
+    trainer.train(2)
+    assert len(traces) == 1
+
+
 def test_one_network_after_the_other_earns_no_warning_of_retracing(tmp_path):
     log = tmp_path / "tensorflow.log"
     handler = logging.FileHandler(log)

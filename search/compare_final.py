@@ -1,0 +1,105 @@
+"""What of a comparison holds: its results trained again with seeds that no search has used."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from ckrm_tf.data import Dataset
+from ckrm_tf.tuning.journal import Training, write_atomically
+from ckrm_tf.widths import Widths
+from search.compare_tables import make_rows, spread_of
+from search.console import Progress
+from search.final import confirmed, final_comparison
+from search.final_stats import show_final
+from search.session import make_runner
+from search.settings import Settings
+
+Found = dict[str, list[list[Training]]]
+"""Trainings by strategy and repeat."""
+
+FOLDER = "final"
+
+
+def candidates(settings: Settings, trainings: Sequence[Training]) -> list[Widths]:
+    """The networks whose AUC was acceptable when they were tried, the smallest first."""
+    rows = make_rows("", 0, trainings, settings.epochs, settings.margin)
+    pairs = zip(rows, trainings, strict=True)
+    found = {t.widths: t.params for row, t in pairs if row.acceptable}
+    return sorted(found, key=lambda widths: found[widths])
+
+
+def confirm_all(
+    console: Console,
+    settings: Settings,
+    data: Dataset,
+    folder: Path,
+    found: Found,
+    seeds: Sequence[int],
+    cut: Mapping[str, int],
+) -> dict[str, Any]:
+    """For each strategy and repeat, the smallest network that holds over new seeds.
+
+    The smallest of many networks that pass once is the one chance favoured most, all the more the
+    more were tried. From the smallest on, each is trained with every seed until the mean validation
+    AUC of one keeps to half the margin of the starting network's, trained with the same seeds.
+
+    Args:
+        found: trainings by strategy and repeat.
+        seeds: that no repeat has used.
+        cut: the common budget, for each strategy that had a longer one: it is looked at twice.
+
+    Returns:
+        Plain values: the seeds, and by strategy the widths and the parameters of each repeat.
+    """
+    start = settings.start
+    held: dict[str, Any] = {}
+    with Progress(console, 1, settings.margin) as progress:
+        runner = make_runner(settings, data, folder / FOLDER, progress)
+        for name, repeats in found.items():
+            for budget in (cut[name], None) if name in cut else (None,):
+                title = f"{name}, first {budget} trainings" if budget else name
+                console.rule(f"{title}: {len(seeds)} new seed(s)", align="left")
+                best = []
+                for trainings in repeats:
+                    order = candidates(settings, trainings[:budget])
+                    best.append(confirmed(runner, start, order, seeds, settings.margin))
+                cost = [w.cost(data.input_shape, data.classes, settings.layout) for w in best]
+                held[title] = {
+                    "widths": [w.to_dict() for w in best],
+                    "params": spread_of(c.params for c in cost),
+                    "macs": spread_of(c.macs for c in cost),
+                }
+    return {"seeds": list(seeds), "strategies": held}
+
+
+def finish(
+    console: Console,
+    settings: Settings,
+    data: Dataset,
+    folder: Path,
+    found: Found,
+    seeds: Sequence[int],
+) -> None:
+    """Retrain the guided search's best network and the start with new seeds; open the test split.
+
+    Args:
+        seeds: that no repeat has used, so that none was chosen for its luck.
+    """
+    lead = "ckrm" if "ckrm" in found else next(iter(found))
+    order: dict[Widths, int] = {}
+    for trainings in found[lead]:
+        order |= {t.widths: t.params for t in trainings}
+    good = {widths for each in found[lead] for widths in candidates(settings, each)}
+    smallest_first = sorted(good, key=lambda widths: order[widths])
+    console.rule(f"final: {len(seeds)} new seed(s)", align="left")
+    with Progress(console, len(good), settings.margin) as progress:
+        runner = make_runner(settings, data, folder / FOLDER, progress)
+        best = confirmed(runner, settings.start, smallest_first, seeds, settings.margin)
+        report = final_comparison(data, runner, settings.start, best, seeds, settings.margin)
+    write_atomically(folder / "final.json", json.dumps(report, indent=1) + "\n")
+    show_final(console, report)
