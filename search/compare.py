@@ -36,6 +36,7 @@ class Options:
     random_trainings: int | None
     repeats: int
     target: int
+    hold: int
     final: int
 
     def __post_init__(self) -> None:
@@ -48,8 +49,9 @@ class Options:
             if value is not None and value < 1:
                 flag = name.replace("_", "-")
                 raise CKRMError(f"--{flag}", expected="at least 1", received=value)
-        if self.final < 0:
-            raise CKRMError("--final", expected="0 or more", received=self.final)
+        for name in ("hold", "final"):
+            if getattr(self, name) < 0:
+                raise CKRMError(f"--{name}", expected="0 or more", received=getattr(self, name))
 
     def budget(self, strategy: str) -> int:
         """Trainings that a strategy may use in one repeat."""
@@ -142,9 +144,9 @@ def compare(config: str | None = None, **flags: Any) -> None:
     summary = write_tables(folder, options, settings, runs)
     plot_all(runs, folder, options.trainings, settings.margin)
     show_summary(console, summary)
-    first = settings.seed + options.repeats * settings.seeds
-    if settings.confirm:
-        seeds = range(first, first + settings.confirm)
+    first = settings.seed + options.repeats * settings.most_seeds
+    if options.hold:
+        seeds = range(first, first + options.hold)
         longer = [n for n in found if options.budget(n) > options.trainings]
         cut = dict.fromkeys(longer, options.trainings)
         held = confirm_all(console, settings, data, folder, found, seeds, cut)
@@ -168,9 +170,9 @@ def run_strategy(
     """All trainings of one strategy in one repeat, in order, whether new or from the journal."""
     networks = options.budget(name) // settings.seeds
     # Repeats share no training seed, and all strategies of a repeat share theirs.
-    mine = replace(settings, seed=settings.seed + repeat * settings.seeds)
+    mine = replace(settings, seed=settings.seed + repeat * settings.most_seeds)
     console.rule(f"{name}, repeat {repeat + 1} of {options.repeats}", align="left")
-    with Progress(console, networks, settings.margin) as progress:
+    with Progress(console, networks, settings.margin, settings.seeds) as progress:
         runner.on_training = progress.on_training
         oracle, metrics = make_strategy(name, mine, data, networks)
         tuner = make_tuner(mine, oracle, runner, folder, extra_metrics=metrics)

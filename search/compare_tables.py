@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Any
 
-from ckrm_tf.tuning.journal import COMPLETED, Training
+from ckrm_tf.tuning.journal import Training
+from ckrm_tf.widths import Widths
 
 
 @dataclass(frozen=True)
@@ -17,8 +18,8 @@ class Row:
 
     Attributes:
         number: 1 for the starting network's first training.
-        acceptable: a full training, at whose end the network's mean AUC over its seeds is at most
-            the margin below the starting network's.
+        acceptable: a full training, at whose end the network's mean AUC over its seeds so far is at
+            most the margin below the starting network's.
         best_params: parameters of the smallest acceptable network so far.
         seconds: recorded wall time; that of a training looked up is what it took when it ran.
         cpu_seconds: recorded processor time, the fairer one on a shared machine.
@@ -60,18 +61,28 @@ def make_rows(
         margin: loss of validation AUC that is still acceptable.
     """
     rows: list[Row] = []
-    bar, seconds, cpu, full = math.inf, 0.0, 0.0, 0.0
-    best: Training = trainings[0]
+    seconds, cpu, full = 0.0, 0.0, 0.0
+    start = best = trainings[0]
+    aucs: dict[Widths, list[float]] = {}
+    judged: dict[Widths, Training] = {}
+
+    def kept(widths: Widths) -> bool:
+        if not aucs.get(start.widths) or not aucs.get(widths):
+            return False
+        return fmean(aucs[widths]) >= fmean(aucs[start.widths]) - margin
+
     for seeds in _networks(trainings):
-        aucs = [t.val_auc for t in seeds if t.status == COMPLETED and t.val_auc is not None]
-        if not rows and aucs:
-            bar = fmean(aucs) - margin
-        good = bool(aucs) and seeds[0].epochs >= epochs and fmean(aucs) >= bar
         for training in seeds:
+            if training.val_auc is not None and training.epochs >= epochs:
+                aucs.setdefault(training.widths, []).append(training.val_auc)
+                judged[training.widths] = training
             # A verdict needs all seeds: it stands at the network's last training.
-            verdict = good and training is seeds[-1]
-            if verdict and training.params < best.params:
-                best = training
+            last = training is seeds[-1]
+            if last:
+                # A network that passed may have lost since, by another seed of it or of the start.
+                good = [t for w, t in judged.items() if kept(w)]
+                best = min([start, *good], key=lambda t: t.params)
+            verdict = last and training.epochs >= epochs and kept(training.widths)
             seconds += training.seconds
             cpu += training.cpu_seconds
             full += training.epochs / epochs
@@ -197,7 +208,8 @@ def summarise(runs: Runs, trainings: int, targets: Sequence[int]) -> dict[str, A
 
 def _smallest(rows: Sequence[Row], trainings: int) -> dict[str, Any]:
     within = rows[: min(trainings, len(rows))]
-    best = min((r for r in within if r.acceptable), key=lambda r: r.params, default=rows[0])
+    smallest = within[-1].best_params
+    best = next((r for r in within if r.acceptable and r.params == smallest), rows[0])
     return {
         "widths": best.widths,
         "params": best.params,

@@ -73,12 +73,14 @@ class Progress:
 
     Args:
         console: where to print.
-        trials: networks the search will try.
+        trials: how many the search will make.
         margin: what counts as an acceptable AUC.
+        seeds: trainings of a trial.
     """
 
-    def __init__(self, console: Console, trials: int, margin: float) -> None:
-        self.console, self.trials, self.margin = console, trials, margin
+    def __init__(self, console: Console, trials: int, margin: float, seeds: int = 1) -> None:
+        self.console, self.trials, self.margin, self.seeds = console, trials, margin, seeds
+        self.done = 0
         self.trainings: list[Training] = []
         self.new_seconds: list[float] = []
         self.status = console.status("preparing") if console.is_terminal else None
@@ -98,10 +100,11 @@ class Progress:
         self.trainings.append(training)
         if new:
             self.new_seconds.append(training.seconds)
-        networks = len({t.widths for t in self.trainings})
-        self.console.print(self._line(networks, training, new), highlight=False, soft_wrap=True)
+        # A trial begins with the first of its seeds.
+        self.done += (training.seed - self.trainings[0].seed) % self.seeds == 0
+        self.console.print(self._line(training, new), highlight=False, soft_wrap=True)
         if self.status is not None:
-            self.status.update(f"network {networks + 1}/{self.trials}, {self._left(networks)}")
+            self.status.update(f"trial {self.done + 1}/{self.trials}, {self._left()}")
 
     def epochs(self, widths: Widths, seed: int, epochs: int) -> keras.callbacks.Callback:
         """A callback that shows how far one training is; plain lines once a minute at most."""
@@ -118,24 +121,24 @@ class Progress:
 
         return keras.callbacks.LambdaCallback(on_epoch_end=on_epoch_end)
 
-    def _left(self, networks: int) -> str:
+    def _left(self) -> str:
         """Trials shrink as the search goes on, so the last few tell more than the mean."""
         recent = self.new_seconds[-3:]
         if not recent:
             return "time left unknown"
-        per_network = sum(recent) / len(recent) * len(self.trainings) / networks
-        return f"about {duration(per_network * max(0, self.trials - networks))} left"
+        per_trial = sum(recent) / len(recent) * len(self.trainings) / self.done
+        return f"about {duration(per_trial * max(0, self.trials - self.done))} left"
 
-    def _line(self, networks: int, t: Training, new: bool) -> str:
-        # Some searches cannot know their number of networks beforehand.
-        number = f"{networks:>3}/{max(self.trials, networks)}"
+    def _line(self, t: Training, new: bool) -> str:
+        # Some searches cannot know their number of trials beforehand.
+        number = f"{self.done:>3}/{max(self.trials, self.done)}"
         head = f"{number} seed {t.seed} {t.widths}  {count(t.params):>7} params"
         if t.status == FAILED:
             return f"{head}  failed: {t.reason}"
         worst = max(t.lam, key=lambda name: t.lam[name], default="")
         lam = f"max λ {t.lam[worst]:.2f} ({worst})" if worst and t.lam[worst] > 0 else "λ 0"
         took = duration(t.seconds) if new else "from the journal"
-        left = f", {self._left(networks)}" if new and networks < self.trials else ""
+        left = f", {self._left()}" if new and self.done < self.trials else ""
         return f"{head} {count(t.macs):>7} MACs  AUC {t.val_auc:.3f}  {lam}  {took}{left}"
 
 

@@ -24,8 +24,8 @@ from ckrm_tf.widths import Widths
 from search.cli import main
 from search.console import Progress
 from search.final_stats import ARMS, compare_on, show_final
-from search.session import CONFIRMED_SHARE, data_fingerprint, make_runner, outcomes
-from search.settings import load_settings
+from search.session import data_fingerprint, make_runner, outcomes
+from search.settings import CONFIRMED_SHARE, load_settings
 
 
 def train_all(runner: Runner, widths: Widths, seeds: Sequence[int]) -> list[float]:

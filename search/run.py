@@ -23,7 +23,6 @@ from ckrm_tf.tuning.runner import Runner
 from search.cli import main
 from search.console import Progress, count, read_data, show_data, show_trials
 from search.session import (
-    CONFIRMED_SHARE,
     check_fit,
     data_fingerprint,
     make_oracle,
@@ -60,26 +59,26 @@ def run(config: str | None = None, **flags: Any) -> None:
     console.print(
         f"start     {settings.start}: {cost.params:,} trainable parameters, "
         f"{count(cost.macs)} MACs\n"
-        f"budget    {settings.trials} networks, {settings.seeds} seed(s) each, "
+        f"budget    {settings.trials} trials, {settings.seeds} seed(s) each, "
         f"{settings.epochs} epochs\n"
         f"folder    {folder} (the same command goes on where it stopped)",
         highlight=False,
     )
-    with Progress(console, settings.trials, settings.margin) as progress:
+    with Progress(console, settings.trials, settings.margin, settings.seeds) as progress:
         runner = make_runner(settings, data, folder, progress)
         tuner = make_tuner(settings, make_oracle(settings, data), runner, folder)
         search_all(tuner, progress)
-        history = outcomes(progress.trainings)
+        trials, history = progress.done, outcomes(progress.trainings)
         start, best = recommend(settings, runner, history)
-    if len(history) < settings.trials:
-        console.print(f"no move is left after {len(history)} networks", highlight=False)
+    if trials < settings.trials:
+        console.print(f"no move is left after {trials} trials", highlight=False)
     show_trials(
         console,
         history,
         [o.widths.macs(data.input_shape, data.classes, settings.layout) for o in history],
         best.widths,
     )
-    finish(console, settings, data, runner, folder, start, best, len(history))
+    finish(console, settings, data, runner, folder, start, best, trials)
 
 
 def recommend(
@@ -93,7 +92,7 @@ def recommend(
     """
     start, good = history[0], list(history)
     while True:
-        best = smallest_acceptable(good, settings.margin)
+        best = smallest_acceptable(good, settings.rule.margin)
         if best.widths == settings.start:
             return start, start
         if settings.confirm <= settings.seeds:
@@ -101,7 +100,7 @@ def recommend(
         if len(start.aucs) < settings.confirm:
             start = _confirmed(settings, runner, start)
         again = _confirmed(settings, runner, best)
-        if acceptable(again, [start], CONFIRMED_SHARE * settings.margin):
+        if acceptable(again, [start], settings.rule.margin):
             return start, again
         good.remove(best)
 

@@ -18,7 +18,7 @@ from ckrm_tf.data import Dataset
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.gaze_training import GazeStart, check_gaze, gaze_trainer
 from ckrm_tf.measure.criteria import criterion
-from ckrm_tf.tuning.history import Outcome
+from ckrm_tf.tuning.history import Outcome, merged
 from ckrm_tf.tuning.journal import FAILED, Journal, Training, write_atomically
 from ckrm_tf.tuning.noise import NoisyPropose
 from ckrm_tf.tuning.oracle import CKRMOracle
@@ -35,10 +35,6 @@ HOPELESS = 0.08
 
 # Trials that fail one after the other before the search gives up: something else is wrong then.
 MAX_FAILURES = 5
-
-# A network at the edge of the margin on one split is beyond it on another as often as not: over
-# the confirming seeds, its mean must keep to this share of the margin.
-CONFIRMED_SHARE = 0.5
 
 # Epochs between two measurements for TensorBoard.
 EVERY = 4
@@ -201,14 +197,5 @@ def search_all(tuner: CKRMTuner, progress: Progress) -> None:
 
 def outcomes(trainings: list[Training]) -> list[Outcome]:
     """Trainings gathered by network, in the order of their first seed."""
-    groups: dict[Any, list[Training]] = {}
-    for training in trainings:
-        groups.setdefault(training.widths, []).append(training)
-    return [
-        Outcome(
-            widths,
-            tuple(t.val_auc for t in group if t.val_auc is not None),
-            group[0].params,
-        )
-        for widths, group in groups.items()
-    ]
+    aucs = [(t, (t.val_auc,) if t.val_auc is not None else ()) for t in trainings]
+    return merged(Outcome(t.widths, auc, t.params) for t, auc in aucs)

@@ -43,6 +43,7 @@ TINY = {
     # So wide that every network passes: what is tested here is the book-keeping.
     "margin": 0.5,
     "shift": 0,
+    "confirm": 1,
 }
 STRATEGIES = ["ckrm", "random", "hyperband"]
 
@@ -329,7 +330,7 @@ def flags(tmp_path_factory, tiny_data):
 @pytest.fixture(scope="module")
 def finished(flags, tmp_path_factory):
     folder = tmp_path_factory.mktemp("compare") / "run"
-    compare(**flags, out=str(folder), final=2, confirm=2)
+    compare(**flags, out=str(folder), final=2, hold=2)
     return folder
 
 
@@ -400,7 +401,7 @@ def test_a_killed_run_goes_on_with_the_same_proposals(finished, flags, tmp_path)
     lines = (finished / "trials.jsonl").read_bytes().splitlines(keepends=True)
     # As a kill leaves it: the last training half written.
     (folder / "trials.jsonl").write_bytes(b"".join(lines[:-2]) + lines[-2][:50])
-    compare(**flags, out=str(folder), confirm=0)
+    compare(**flags, out=str(folder), hold=0)
     keys = ("strategy", "repeat", "number", "seed", "widths", "epochs")
     before, after = ([[r[k] for k in keys] for r in read_rows(f)] for f in (finished, folder))
     assert before == after

@@ -11,7 +11,7 @@ from ckrm_tf.measure.signal import Signal
 from ckrm_tf.tuning.history import Outcome
 from ckrm_tf.tuning.journal import COMPLETED, Training
 from ckrm_tf.tuning.metrics import OBJECTIVE, trial_metrics
-from ckrm_tf.tuning.oracle import CKRMOracle
+from ckrm_tf.tuning.oracle import REPEAT, CKRMOracle
 from ckrm_tf.tuning.propose import Rule, propose
 from ckrm_tf.tuning.space import declare
 
@@ -25,9 +25,12 @@ START = Widths(16, (Stage(1, 16, 32), Stage(2, 16, 32)))
 SHAPE = (16, 16, 1)
 
 
-def oracle_in(folder, **options) -> CKRMOracle:
+def oracle_in(folder, repeats=1, **options) -> CKRMOracle:
     oracle = CKRMOracle(
-        START, Rule(depth=False), input_shape=SHAPE, **{"max_trials": 20, "seed": 1} | options
+        START,
+        Rule(depth=False, repeats=repeats),
+        input_shape=SHAPE,
+        **{"max_trials": 20, "seed": 1} | options,
     )
     oracle._set_project_dir(str(folder), "project")
     oracle.verbose = 0
@@ -75,6 +78,20 @@ def test_trial_0_is_the_starting_network_and_the_rest_are_proposals(tmp_path):
         finish(oracle, trial, auc, redundancy=0.25)
         history.append(Outcome(widths, (auc,), widths.params(SHAPE), signals_of(widths, 0.25)))
         assert oracle.history() == history
+
+
+def test_a_network_tried_again_says_how_often_and_is_one_in_the_history(tmp_path):
+    oracle, asked = oracle_in(tmp_path, repeats=3), []
+    for auc in (0.9, 0.5, 0.92, 0.88, 0.5):
+        trial = oracle.create_trial("tuner0")
+        values = trial.hyperparameters.values
+        asked.append((Widths.from_items(values) == START, values.get(REPEAT)))
+        finish(oracle, trial, auc)
+    assert asked == [(True, None), (False, None), (True, 1), (True, 2), (False, None)]
+    start, *others = oracle.history()
+    assert start.widths == START
+    assert start.aucs == (0.9, 0.92, 0.88)
+    assert [o.aucs for o in others] == [(0.5,), (0.5,)]
 
 
 def test_signals_and_seeds_survive_as_metrics(tmp_path):

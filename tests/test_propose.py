@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 import ckrm_tf
 from ckrm_tf import CKRMError, Stage, Widths
 from ckrm_tf.measure.signal import Signal
-from ckrm_tf.tuning.history import Outcome
+from ckrm_tf.tuning.history import Outcome, merged
 from ckrm_tf.tuning.noise import NoisyPropose
 from ckrm_tf.tuning.propose import Rule, propose, propose_uniform
 
 START = Widths(64, (Stage(3, 64, 256), Stage(4, 128, 512)))
 FILTERS = tuple(name for name, _ in START.items() if not name.endswith("/blocks"))
 QUIET = Signal(redundancy=0.0, needed=1.0, excess=0.0)
-RULE = Rule(depth=False)
+RULE = Rule(depth=False, repeats=1)
 
 
 def outcome(widths: Widths, *aucs: float, **signals: Signal) -> Outcome:
@@ -137,6 +137,53 @@ def test_lost_auc_grows_back_halfway_where_the_lost_network_is_not_redundant():
     )
 
 
+def test_a_child_that_lost_has_the_parent_and_the_start_trained_again_first():
+    rule = replace(RULE, repeats=3)
+    half, quarter = scaled(START, 0.5), scaled(START, 0.25)
+    start, parent, child = [0.9], [0.9], outcome(quarter, 0.6)
+    asked = []
+    while (widths := propose([outcome(START, *start), outcome(half, *parent), child], rule)) in (
+        START,
+        half,
+    ):
+        asked.append(widths)
+        (start if widths == START else parent).append(0.9)
+    assert asked == [half, START, half]
+    assert widths == propose([outcome(START, 0.9), outcome(half, 0.9), child], RULE)
+
+
+def test_a_parent_that_was_lucky_gives_way_to_the_one_before():
+    rule = replace(RULE, repeats=2)
+    half, quarter = scaled(START, 0.5), scaled(START, 0.25)
+    held, lost = outcome(START, 0.9, 0.9), outcome(quarter, 0.6)
+    assert propose([held, outcome(half, 0.9, 0.9), lost], rule).params() < half.params()
+    lucky = outcome(half, 0.9, 0.8)
+    assert propose([held, lucky, lost], rule).params() > half.params()
+
+
+def test_a_network_already_being_trained_again_is_left_alone():
+    half = scaled(START, 0.5)
+    history = [outcome(START, 0.9), outcome(half, 0.6)]
+    assert propose(history, replace(RULE, repeats=2)) == START
+    found = propose(history, replace(RULE, repeats=2), running=[START])
+    assert found == propose(history, RULE)
+
+
+def test_merged_networks_have_all_seeds_and_the_mean_of_the_signals():
+    half = scaled(START, 0.5)
+    tries = [
+        outcome(START, 0.9, stage1_mid=Signal(0.2, 0.5, 0.1)),
+        outcome(half, 0.8),
+        outcome(START, 0.7, 0.8, stage1_mid=Signal(0.5, 0.8, 0.4)),
+        Outcome(half, (), half.params()),
+    ]
+    start, other = merged(tries)
+    assert start.aucs == (0.9, 0.7, 0.8)
+    found = start.signals["stage1/mid"]
+    assert (found.redundancy, found.needed, found.excess) == pytest.approx((0.4, 0.7, 0.3))
+    assert (other.widths, other.aucs, other.signals) == (half, (0.8,), tries[1].signals)
+
+
 @pytest.mark.parametrize(("lost", "condemned"), [(0.861, False), (0.859, True)])
 def test_only_a_clear_loss_condemns_all_that_is_narrower(lost, condemned):
     half = scaled(START, 0.5)
@@ -242,8 +289,12 @@ networks = st.builds(
 @pytest.mark.parametrize("strategy", [propose, propose_uniform, NoisyPropose(3)])
 @settings(deadline=None, max_examples=25)
 @given(start=networks, data=st.data())
-def test_any_course_stays_in_the_box_repeats_nothing_and_ends(strategy, start, data):
-    rule = Rule(floor=data.draw(st.integers(1, 8)), depth=data.draw(st.booleans()))
+def test_any_course_stays_in_the_box_and_repeats_only_what_it_may(strategy, start, data):
+    rule = Rule(
+        floor=data.draw(st.integers(1, 8)),
+        depth=data.draw(st.booleans()),
+        repeats=data.draw(st.integers(1, 3)),
+    )
 
     def finished(widths: Widths, may_fail: bool = True) -> Outcome:
         good = data.draw(st.lists(st.floats(0, 1), min_size=0 if may_fail else 1, max_size=2))
@@ -257,13 +308,14 @@ def test_any_course_stays_in_the_box_repeats_nothing_and_ends(strategy, start, d
         assert again == proposal
         if proposal is None:
             return
-        assert proposal not in {o.widths for o in history}
+        # Again only for another seed, and only while there are some left.
+        assert all(len(o.aucs) < rule.repeats for o in history if o.widths == proposal)
         for (name, least), (_, width) in zip(start.items(), proposal.items(), strict=True):
             floor = 1 if name.endswith("/blocks") else min(rule.floor, least)
             assert floor <= width <= least
         if not rule.depth or strategy is propose_uniform:
             assert [s.blocks for s in proposal.stages] == [s.blocks for s in start.stages]
-        history.append(finished(proposal))
+        history = merged([*history, finished(proposal)])
 
 
 @pytest.mark.parametrize("auc", [0.9, 0.5])

@@ -101,7 +101,7 @@ def test_the_strategy_reaches_the_oracle(tiny_data, name, kind):
     settings = load_settings(None, {"strategy": name, "seed": 7, "trials": 3, "margin": 0.05})
     oracle = make_oracle(settings, tiny_data)
     assert oracle.strategy is kind or isinstance(oracle.strategy, kind)
-    assert (oracle.max_trials, oracle.seed, oracle.rule.margin) == (3, 7, 0.05)
+    assert (oracle.max_trials, oracle.seed, oracle.rule.margin) == (3, 7, 0.025)
     assert oracle.input_shape == (16, 16, 1)
 
 

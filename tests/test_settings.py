@@ -24,7 +24,9 @@ def test_the_defaults_have_every_key_and_make_the_standard_network():
     assert settings.recipe == Recipe(
         settings.epochs, settings.batch_size, settings.learning_rate, settings.l1, settings.shift
     )
-    assert settings.rule.margin == settings.margin
+    assert settings.rule.margin == settings.margin / 2
+    assert settings.rule.repeats == settings.confirm
+    assert replace(settings, seeds=2).most_seeds == 4
 
 
 def test_flags_win_over_the_file_which_wins_over_the_defaults(tmp_path):
@@ -119,6 +121,6 @@ def test_the_fingerprint_changes_with_everything_that_changes_a_result_and_nothi
     base = load_settings(None, {}).fingerprint()
     assert load_settings(None, {"epochs": 3}).fingerprint() != base
     assert load_settings(None, {"blocks": [3, 4, 6, 2]}).fingerprint() != base
-    free = {"trials": 3, "out": "elsewhere", "confirm": 2, "tensorboard": True}
+    free = {"trials": 3, "out": "elsewhere", "tensorboard": True}
     assert set(free) == set(FREE)
     assert load_settings(None, free).fingerprint() == base

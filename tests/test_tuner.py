@@ -30,7 +30,7 @@ pytestmark = [
 
 START = Widths(8, (Stage(1, 8, 8),))
 RECIPE = Recipe(epochs=1, batch_size=16, learning_rate=3e-3)
-RULE = Rule(margin=1.0, depth=False, floor=2)
+RULE = Rule(margin=1.0, depth=False, floor=2, repeats=1)
 
 
 class OutOfMemory(keras.callbacks.Callback):

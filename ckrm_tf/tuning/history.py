@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
@@ -36,6 +36,30 @@ class Outcome:
     def auc(self) -> float:
         """Mean validation AUC; below any other when the trial failed."""
         return fmean(self.aucs) if self.aucs else float("-inf")
+
+
+def merged(outcomes: Iterable[Outcome]) -> list[Outcome]:
+    """One outcome per network, in order of first appearance: a network may be tried again.
+
+    AUCs follow each other; signals are averaged over the seeds.
+    """
+    groups: dict[Widths, list[Outcome]] = {}
+    for outcome in outcomes:
+        groups.setdefault(outcome.widths, []).append(outcome)
+    return [_merge(group) if len(group) > 1 else group[0] for group in groups.values()]
+
+
+def _merge(group: Sequence[Outcome]) -> Outcome:
+    heard = [outcome for outcome in group if not outcome.failed]
+
+    def mean(name: str, part: str) -> float:
+        told = [(getattr(o.signals[name], part), len(o.aucs)) for o in heard if name in o.signals]
+        return sum(value * n for value, n in told) / sum(n for _, n in told)
+
+    names = dict.fromkeys(name for outcome in heard for name in outcome.signals)
+    signals = {n: Signal(*(mean(n, p) for p in ("redundancy", "needed", "excess"))) for n in names}
+    aucs = tuple(auc for outcome in heard for auc in outcome.aucs)
+    return Outcome(group[0].widths, aucs, group[0].params, signals)
 
 
 def acceptable(outcome: Outcome, history: Sequence[Outcome], margin: float) -> bool:

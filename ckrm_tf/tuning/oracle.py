@@ -8,10 +8,13 @@ import keras_tuner
 
 from ckrm_tf.layout import Layout
 from ckrm_tf.measure.signal import Signal
-from ckrm_tf.tuning.history import Outcome
+from ckrm_tf.tuning.history import Outcome, merged
 from ckrm_tf.tuning.metrics import OBJECTIVE, SIGNAL_PARTS
 from ckrm_tf.tuning.propose import Rule, Strategy, propose
 from ckrm_tf.widths import Widths
+
+# How often the network of a trial was tried before; named as KerasTuner's own "tuner/epochs".
+REPEAT = "tuner/repeat"
 
 
 class CKRMOracle(keras_tuner.Oracle):
@@ -19,7 +22,8 @@ class CKRMOracle(keras_tuner.Oracle):
 
     A trial's hyperparameters are those of `ckrm_tf.tuning.space.declare`, its metrics those of
     `ckrm_tf.tuning.metrics.trial_metrics`. Trial 0 is the starting network. The objective is
-    `score`: validation AUC minus a weighted CKRM penalty.
+    `score`: validation AUC minus a weighted CKRM penalty. A network that is proposed again asks for
+    other seeds: its hyperparameters then hold how often it was tried before, as `REPEAT`.
 
     Args:
         start: the starting network.
@@ -46,9 +50,9 @@ class CKRMOracle(keras_tuner.Oracle):
         self.layout, self.input_shape, self.classes = layout, input_shape, classes
 
     def history(self) -> list[Outcome]:
-        """The finished trials, oldest first."""
+        """The networks of the finished trials, oldest first; trials of one network are merged."""
         done = sorted(t for t in self.trials if self.trials[t].status in ("COMPLETED", "FAILED"))
-        return [self._outcome(self.trials[t]) for t in done]
+        return merged(self._outcome(self.trials[t]) for t in done)
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """The next widths as hyperparameter values; see `keras_tuner.Oracle`."""
@@ -64,7 +68,13 @@ class CKRMOracle(keras_tuner.Oracle):
         else:
             widths = self.strategy(history, self.rule, running)
             status = "RUNNING" if widths else "STOPPED"
-        return {"status": status, "values": dict(widths.items()) if widths else None}
+        return {"status": status, "values": self._values(widths) if widths else None}
+
+    def _values(self, widths: Widths) -> dict[str, int]:
+        """The hyperparameters of the next trial, with REPEAT when the network was tried before."""
+        before = [Widths.from_items(t.hyperparameters.values) for t in self.trials.values()]
+        times = before.count(widths)
+        return dict(widths.items()) | ({REPEAT: times} if times else {})
 
     def _outcome(self, trial: keras_tuner.engine.trial.Trial) -> Outcome:
         widths = Widths.from_items(trial.hyperparameters.values)

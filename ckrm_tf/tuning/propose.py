@@ -13,6 +13,10 @@ The rule, from the smallest acceptable network so far (the parent):
    stay small; the others grow back half the way.
 4. Shrink one stage alone, the most redundant first; then all of this by gentler steps.
 
+5. One AUC is partly chance: before anything is made of what a child lost, the parent is trained
+   with further seeds, and so is the starting network that both are held against. Widths that are in
+   the history already ask for that.
+
 A move is skipped when it saves too little to be worth a training, or when a network at least as
 wide everywhere has clearly lost the AUC, by twice the margin: a smaller loss may be the seed's.
 """
@@ -45,6 +49,8 @@ class Rule:
         least: smallest share of the parent's parameters that a move must save.
         floor: smallest width.
         depth: shrink blocks per stage too.
+        repeats: seeds that the parent, and the starting network, are trained with once a child has
+            lost the AUC; 1 takes every AUC at its word.
     """
 
     margin: float = 0.02
@@ -55,13 +61,16 @@ class Rule:
     least: float = 0.1
     floor: int = 4
     depth: bool = True
+    repeats: int = 3
 
     def __post_init__(self) -> None:
         for step in (self.bold, self.keep, *self.gentle):
             if not 0 < step < 1:
                 raise CKRMError("rule: a step", expected="a factor between 0 and 1", received=step)
-        if not self.margin >= 0 or self.floor < 1:
-            raise CKRMError("rule", expected="margin >= 0 and floor >= 1", received=self)
+        if not self.margin >= 0 or min(self.floor, self.repeats) < 1:
+            raise CKRMError(
+                "rule", expected="margin >= 0, floor >= 1 and repeats >= 1", received=self
+            )
 
 
 class Strategy(Protocol):
@@ -79,7 +88,7 @@ def propose(
     """The next widths, or None when every move from the best network has been tried.
 
     Args:
-        history: finished trials in order; the first is the starting network.
+        history: one outcome per network, in order; the first is the starting network's.
         rule: see `Rule`.
         running: networks being trained elsewhere, not to be proposed again.
 
@@ -91,12 +100,24 @@ def propose(
     # A training that failed says nothing about the AUC of narrower networks.
     lost = [o for o in history if not o.failed and not acceptable(o, history, rule.margin)]
     enough = (1 - rule.least) * parent.widths.params()
+    doubted = _doubted(parent, history[0], lost, rule)
+    if doubted is not None and doubted not in running:
+        return doubted
     clearly = [o for o in lost if not acceptable(o, history, CLEARLY * rule.margin)]
     for widths in _moves(parent, lost, rule):
         hopeless = any(_covers(outcome.widths, widths) for outcome in clearly)
         if widths not in tried and not hopeless and widths.params() <= enough:
             return widths
     return None
+
+
+def _doubted(parent: Outcome, start: Outcome, lost: Sequence[Outcome], rule: Rule) -> Widths | None:
+    """The parent, or the start while it has fewer seeds, when a child lost and seeds are left."""
+    if len(parent.aucs) >= rule.repeats:
+        return None
+    if not any(_covers(parent.widths, child.widths) for child in lost):
+        return None
+    return start.widths if len(start.aucs) < len(parent.aucs) else parent.widths
 
 
 def _moves(parent: Outcome, lost: Sequence[Outcome], rule: Rule) -> Iterator[Widths]:

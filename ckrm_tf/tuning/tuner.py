@@ -11,6 +11,7 @@ from keras_tuner.errors import FailedTrialError
 
 from ckrm_tf.tuning.journal import FAILED, Training
 from ckrm_tf.tuning.metrics import trial_metrics
+from ckrm_tf.tuning.oracle import REPEAT
 from ckrm_tf.tuning.runner import Runner
 from ckrm_tf.tuning.space import ResNetHyperModel
 from ckrm_tf.widths import Widths
@@ -27,7 +28,8 @@ class CKRMTuner(keras_tuner.engine.base_tuner.BaseTuner):
         oracle: a `CKRMOracle`, or any other.
         runner: trains, measures, keeps the journal.
         start: the widest network of the space.
-        seeds: the seeds each trial is trained with, at least one.
+        seeds: the seeds each trial is trained with, at least one; a network tried again gets those
+            that follow.
         directory: where KerasTuner's files go.
         penalty: weight of the CKRM penalty in the score.
         hopeless: after the first seed, skip the others when its AUC is further than this below
@@ -69,8 +71,9 @@ class CKRMTuner(keras_tuner.engine.base_tuner.BaseTuner):
         widths = Widths.from_items(values)
         epochs = values.get("tuner/epochs")
         trainings: list[Training] = []
+        later = values.get(REPEAT, 0) * (max(self.seeds) - min(self.seeds) + 1)
         for seed in self.seeds:
-            trainings.append(self.runner.run(widths, seed, epochs))
+            trainings.append(self.runner.run(widths, seed + later, epochs))
             if self._is_hopeless(trainings[-1]):
                 break
         self.runner.release()
