@@ -46,7 +46,7 @@ def run(config: str | None = None, **flags: Any) -> None:
     Args:
         config: a YAML file with keys of configs/default.yaml, where each key is explained.
         flags: any of those keys: --trials 20 --data PATH --out DIR --seed 1 --epochs 12
-            --image-size 32 --seeds 1 --criterion ckrm --conv plain --margin 0.02 --confirm 0 ...
+            --image-size 48 --seeds 1 --criterion ckrm --conv plain --margin 0.02 --confirm 0 ...
     """
     settings = load_settings(config, flags)
     console = Console(width=None if Console().is_terminal else 160)
