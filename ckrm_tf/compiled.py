@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import keras
@@ -21,12 +21,8 @@ def compiled(function: Callable[..., Any], signature: tuple[int, ...]) -> Callab
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf  # noqa: PLC0415 - the JAX backend must not need TensorFlow
 
-        # TensorFlow warns of "retracing" when one Python function meets several shapes: each
-        # signature gets a function of its own.
-        def fresh(*arguments: Any) -> Any:
-            return function(*arguments)
-
-        return tf.function(fresh, jit_compile=True, autograph=False)
+        # As a partial, because TensorFlow counts tracings by Python code, over all its functions.
+        return tf.function(partial(function), jit_compile=True, autograph=False)
     if keras.backend.backend() == "jax":
         import jax  # noqa: PLC0415 - only this backend needs it
 
