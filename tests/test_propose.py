@@ -148,7 +148,7 @@ def test_a_child_that_lost_has_the_parent_and_the_start_trained_again_first():
     ):
         asked.append(widths)
         (start if widths == START else parent).append(0.9)
-    assert asked == [half, START, half]
+    assert asked == [half, START, half, START]
     assert widths == propose([outcome(START, 0.9), outcome(half, 0.9), child], RULE)
 
 

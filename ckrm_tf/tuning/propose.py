@@ -113,11 +113,11 @@ def propose(
 
 def _doubted(parent: Outcome, start: Outcome, lost: Sequence[Outcome], rule: Rule) -> Widths | None:
     """The parent, or the start while it has fewer seeds, when a child lost and seeds are left."""
-    if len(parent.aucs) >= rule.repeats:
+    fewer = start if len(start.aucs) < len(parent.aucs) else parent
+    if len(fewer.aucs) >= rule.repeats:
         return None
-    if not any(_covers(parent.widths, child.widths) for child in lost):
-        return None
-    return start.widths if len(start.aucs) < len(parent.aucs) else parent.widths
+    lost_child = any(_covers(parent.widths, child.widths) for child in lost)
+    return fewer.widths if lost_child else None
 
 
 def _moves(parent: Outcome, lost: Sequence[Outcome], rule: Rule) -> Iterator[Widths]:
