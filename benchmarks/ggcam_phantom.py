@@ -9,10 +9,15 @@ settings.
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Literal
 
 import fire
+
+# As the commands set it; TensorFlow reads it when it is imported.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
 import keras
 import numpy as np
 import pandas as pd

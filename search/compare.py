@@ -110,8 +110,8 @@ def compare(config: str | None = None, **flags: Any) -> None:
     Args:
         config: a YAML file with keys of configs/compare.yaml, where each is explained.
         flags: any of those keys: --trainings 20 --repeats 3 --strategies ckrm,random --final 5
-            --random-trainings 40 --target 128062, and those of search.run: --data PATH --out DIR
-            --image-size 48 --epochs 16 --margin 0.02 ...
+            --hold 3 --random-trainings 40 --target 128062, and those of search.run: --data PATH
+            --out DIR --image-size 48 --epochs 16 --margin 0.02 ...
     """
     options, settings = load_options(config, flags)
     console = Console(width=None if Console().is_terminal else 160)
@@ -185,7 +185,7 @@ def make_runs(found: Found, settings: Settings) -> Runs:
     done = min(len(repeats) for repeats in found.values())
     return {
         name: [
-            make_rows(name, number, trainings, settings.epochs, settings.margin)
+            make_rows(name, number, trainings, settings.epochs, settings.margin, settings.seeds)
             for number, trainings in enumerate(repeats[:done], start=1)
         ]
         for name, repeats in found.items()

@@ -10,13 +10,14 @@ from typing import Any
 from rich.console import Console
 
 from ckrm_tf.data import Dataset
+from ckrm_tf.tuning.history import acceptable
 from ckrm_tf.tuning.journal import Training, write_atomically
 from ckrm_tf.widths import Widths
-from search.compare_tables import make_rows, spread_of
+from search.compare_tables import spread_of
 from search.console import Progress
 from search.final import confirmed, final_comparison
 from search.final_stats import show_final
-from search.session import make_runner
+from search.session import make_runner, outcomes
 from search.settings import Settings
 
 Found = dict[str, list[list[Training]]]
@@ -26,11 +27,10 @@ FOLDER = "final"
 
 
 def candidates(settings: Settings, trainings: Sequence[Training]) -> list[Widths]:
-    """The networks whose AUC was acceptable when they were tried, the smallest first."""
-    rows = make_rows("", 0, trainings, settings.epochs, settings.margin)
-    pairs = zip(rows, trainings, strict=True)
-    found = {t.widths: t.params for row, t in pairs if row.acceptable}
-    return sorted(found, key=lambda widths: found[widths])
+    """The networks whose mean AUC over their full trainings is acceptable, the smallest first."""
+    history = outcomes([t for t in trainings if t.epochs >= settings.epochs])
+    good = [o for o in history if acceptable(o, history, settings.margin)]
+    return [o.widths for o in sorted(good, key=lambda o: o.params)]
 
 
 def confirm_all(
@@ -58,7 +58,7 @@ def confirm_all(
     """
     start = settings.start
     held: dict[str, Any] = {}
-    with Progress(console, 1, settings.margin) as progress:
+    with Progress(console, 1, settings.margin, len(seeds)) as progress:
         runner = make_runner(settings, data, folder / FOLDER, progress)
         for name, repeats in found.items():
             for budget in (cut[name], None) if name in cut else (None,):
@@ -97,7 +97,7 @@ def finish(
     good = {widths for each in found[lead] for widths in candidates(settings, each)}
     smallest_first = sorted(good, key=lambda widths: order[widths])
     console.rule(f"final: {len(seeds)} new seed(s)", align="left")
-    with Progress(console, len(good), settings.margin) as progress:
+    with Progress(console, len(good), settings.margin, len(seeds)) as progress:
         runner = make_runner(settings, data, folder / FOLDER, progress)
         best = confirmed(runner, settings.start, smallest_first, seeds, settings.margin)
         report = final_comparison(data, runner, settings.start, best, seeds, settings.margin)

@@ -35,6 +35,7 @@ class Row:
     macs: int
     val_auc: float | None
     acceptable: bool
+    best_widths: str
     best_params: int
     best_macs: int
     seconds: float
@@ -48,17 +49,23 @@ class Row:
 
 
 def make_rows(
-    strategy: str, repeat: int, trainings: Sequence[Training], epochs: int, margin: float
+    strategy: str,
+    repeat: int,
+    trainings: Sequence[Training],
+    epochs: int,
+    margin: float,
+    seeds: int = 1,
 ) -> list[Row]:
     """The trainings of one strategy in one repeat, in order.
 
     Args:
         strategy: its name.
         repeat: its number.
-        trainings: in the order in which the strategy had them; a network's seeds follow each
-            other; the first network is the starting one.
+        trainings: in the order in which the strategy had them; the seeds of a trial follow each
+            other; the first network is the starting one, and a network may come again later.
         epochs: of a full training; one with fewer is never a result.
         margin: loss of validation AUC that is still acceptable.
+        seeds: trainings of a trial.
     """
     rows: list[Row] = []
     seconds, cpu, full = 0.0, 0.0, 0.0
@@ -71,13 +78,13 @@ def make_rows(
             return False
         return fmean(aucs[widths]) >= fmean(aucs[start.widths]) - margin
 
-    for seeds in _networks(trainings):
-        for training in seeds:
+    for trial in _trials(trainings, seeds):
+        for training in trial:
             if training.val_auc is not None and training.epochs >= epochs:
                 aucs.setdefault(training.widths, []).append(training.val_auc)
                 judged[training.widths] = training
-            # A verdict needs all seeds: it stands at the network's last training.
-            last = training is seeds[-1]
+            # A verdict needs all seeds: it stands at the trial's last training.
+            last = training is trial[-1]
             if last:
                 # A network that passed may have lost since, by another seed of it or of the start.
                 good = [t for w, t in judged.items() if kept(w)]
@@ -97,6 +104,7 @@ def make_rows(
                     training.macs,
                     training.val_auc,
                     verdict,
+                    str(best.widths),
                     best.params,
                     best.macs,
                     training.seconds,
@@ -112,11 +120,15 @@ def make_rows(
     return rows
 
 
-def _networks(trainings: Sequence[Training]) -> list[list[Training]]:
+def _trials(trainings: Sequence[Training], seeds: int) -> list[list[Training]]:
     """Trainings gathered by trial; a network proposed twice in a row is two trials."""
     groups: list[list[Training]] = []
+
+    def name(training: Training) -> tuple[Widths, int, int]:
+        return training.widths, training.epochs, (training.seed - trainings[0].seed) // seeds
+
     for training in trainings:
-        same = groups and groups[-1][0].key[::2] == training.key[::2]
+        same = groups and name(groups[-1][0]) == name(training)
         if same and all(t.seed != training.seed for t in groups[-1]):
             groups[-1].append(training)
         else:
@@ -208,8 +220,7 @@ def summarise(runs: Runs, trainings: int, targets: Sequence[int]) -> dict[str, A
 
 def _smallest(rows: Sequence[Row], trainings: int) -> dict[str, Any]:
     within = rows[: min(trainings, len(rows))]
-    smallest = within[-1].best_params
-    best = next((r for r in within if r.acceptable and r.params == smallest), rows[0])
+    best = next(r for r in within if r.widths == within[-1].best_widths)
     return {
         "widths": best.widths,
         "params": best.params,

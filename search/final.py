@@ -60,9 +60,17 @@ def confirmed(
     """
     bar = fmean(train_all(runner, start, seeds)) - CONFIRMED_SHARE * margin
     for widths in candidates:
-        if widths == start or fmean(train_all(runner, widths, seeds)) >= bar:
+        if widths == start or _mean(runner, widths, seeds) >= bar:
             return widths
     return start
+
+
+def _mean(runner: Runner, widths: Widths, seeds: Sequence[int]) -> float:
+    """Mean validation AUC; below any other when a training failed: such a network does not hold."""
+    try:
+        return fmean(train_all(runner, widths, seeds))
+    except CKRMError:
+        return float("-inf")
 
 
 def final_comparison(
@@ -153,7 +161,7 @@ def final(folder: str, seeds: int = 5, first: int = 1, widths: Any = None) -> No
         raise CKRMError("data", expected="the images the search had", received=f"other {data.name}")
     console = Console(width=None if Console().is_terminal else 160)
     numbers = range(first, first + seeds)
-    with Progress(console, 2, settings.margin) as progress:
+    with Progress(console, 2, settings.margin, seeds) as progress:
         runner = make_runner(settings, data, place, progress)
         tried = [t for t in runner.journal.read() if t.epochs == settings.epochs]
         if widths is not None:

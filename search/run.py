@@ -90,17 +90,17 @@ def recommend(
     again, and the starting network too: its one AUC is as much chance. While the mean falls short,
     the next larger network is looked at.
     """
-    start, good = history[0], list(history)
+    margin, sure = settings.rule.margin, settings.confirm <= settings.seeds
+    # Nothing to confirm where nothing smaller comes near.
+    near = smallest_acceptable(history, settings.margin).widths != settings.start
+    start = history[0] if sure or not near else _confirmed(settings, runner, history[0])
+    good = [start, *history[1:]]
     while True:
-        best = smallest_acceptable(good, settings.rule.margin)
-        if best.widths == settings.start:
-            return start, start
-        if settings.confirm <= settings.seeds:
+        best = smallest_acceptable(good, margin)
+        if sure or best.widths == settings.start:
             return start, best
-        if len(start.aucs) < settings.confirm:
-            start = _confirmed(settings, runner, start)
         again = _confirmed(settings, runner, best)
-        if acceptable(again, [start], settings.rule.margin):
+        if acceptable(again, [start], margin):
             return start, again
         good.remove(best)
 

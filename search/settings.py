@@ -98,13 +98,13 @@ class Settings:
             bold=self.bold,
             floor=self.floor,
             depth=self.depth,
-            repeats=max(1, -(-self.confirm // self.seeds)),
+            repeats=max(1, self.confirm),
         )
 
     @property
     def most_seeds(self) -> int:
         """Seeds that one network may be trained with in a search."""
-        return self.seeds * self.rule.repeats
+        return self.seeds * max(1, -(-self.confirm // self.seeds))
 
     @property
     def recipe(self) -> Recipe:

@@ -64,8 +64,8 @@ def training(out, auc, *, seed=1, epochs=4, seconds=1.0, status=COMPLETED):
     )
 
 
-def rows_of(*trainings):
-    return make_rows("s", 1, trainings, epochs=4, margin=0.02)
+def rows_of(*trainings, seeds=1):
+    return make_rows("s", 1, trainings, epochs=4, margin=0.02, seeds=seeds)
 
 
 def test_rows_keep_the_smallest_acceptable():
@@ -94,6 +94,7 @@ def test_rows_judge_a_network_by_the_mean_of_its_seeds():
         training(32, 0.82, seed=2),  # a lucky first seed
         training(16, 0.87, seed=1),
         training(16, 0.90, seed=2),
+        seeds=2,
     )
     assert [r.acceptable for r in rows] == [False, True, False, False, False, True]
     assert [r.best_params for r in rows] == [6400, 6400, 6400, 6400, 6400, 1600]
@@ -102,6 +103,19 @@ def test_rows_judge_a_network_by_the_mean_of_its_seeds():
 def test_a_network_proposed_twice_is_two_trials():
     rows = rows_of(training(64, 0.9), training(16, 0.9), training(16, 0.9))
     assert [r.best_params for r in rows] == [6400, 1600, 1600]
+
+
+def test_a_network_that_comes_again_is_judged_anew():
+    rows = rows_of(
+        training(64, 0.90),
+        training(16, 0.89),  # within .02 of .90
+        training(16, 0.86, seed=2),  # their mean is not
+        training(64, 0.86, seed=2),  # but it is of the starting network's new mean
+    )
+    assert [r.acceptable for r in rows] == [True, True, False, True]
+    assert [r.best_params for r in rows] == [6400, 1600, 6400, 1600]
+    smallest = tables.summarise({"s": [rows]}, 4, ())["strategies"]["s"]["smallest"]
+    assert smallest[0]["params"] == 1600
 
 
 def test_a_failed_start_makes_nothing_acceptable():
@@ -442,11 +456,13 @@ def test_confirmed_passes_over_the_lucky(aucs, expected, tmp_path, tiny_data):
     assert found == sizes[expected]
 
 
-def test_confirmed_refuses_a_failed_training(tmp_path, tiny_data):
-    sizes = {out: training(out, 0.9).widths for out in (64, 16)}
-    runner = recorded(tmp_path / "trials.jsonl", tiny_data, {64: 0.9, 16: None})
+def test_what_cannot_be_trained_does_not_hold_and_the_start_must_be(tmp_path, tiny_data):
+    sizes = {out: training(out, 0.9).widths for out in (64, 32, 16)}
+    runner = recorded(tmp_path / "trials.jsonl", tiny_data, {64: 0.9, 32: 0.9, 16: None})
+    smallest_first = [sizes[16], sizes[32]]
+    assert confirmed(runner, sizes[64], smallest_first, (1, 2), 0.02) == sizes[32]
     with pytest.raises(CKRMError, match="finished training"):
-        confirmed(runner, sizes[64], [sizes[16]], (1, 2), 0.02)
+        confirmed(runner, sizes[16], smallest_first, (1, 2), 0.02)
 
 
 def test_final_needs_a_run_folder(tmp_path):

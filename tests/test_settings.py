@@ -26,6 +26,7 @@ def test_the_defaults_have_every_key_and_make_the_standard_network():
     )
     assert settings.rule.margin == settings.margin / 2
     assert settings.rule.repeats == settings.confirm
+    assert (settings.rule.repeats, replace(settings, seeds=2).rule.repeats) == (3, 3)
     assert replace(settings, seeds=2).most_seeds == 4
 
 

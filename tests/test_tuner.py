@@ -159,6 +159,32 @@ def test_run_again_it_trains_nothing_twice_and_goes_on(searched, tiny_data):
     assert len(Journal(folder / "trials.jsonl").read()) == 4
 
 
+def test_a_network_tried_again_gets_the_seeds_that_follow(tmp_path, tiny_data):
+    tuner, said = tuner_in(tmp_path, tiny_data, seeds=(4, 5))
+    tuner.oracle.strategy = lambda history, rule, running=(): START
+    tuner.search()
+    assert [t.seed for t, _ in said] == [4, 5, 6, 7, 8, 9]
+    assert {t.widths for t, _ in said} == {START}
+    (only,) = tuner.oracle.history()
+    assert list(only.aucs) == pytest.approx([t.val_auc for t, _ in said])
+    last = tuner.load_model(tuner.oracle.trials["2"])
+    assert predict(last, tiny_data.val, 255.0) == pytest.approx(
+        weights_of(tuner.runner, START, 8), abs=1e-6
+    )
+    # Run again, it looks up the same seeds.
+    tuner, said = tuner_in(tmp_path, tiny_data, seeds=(4, 5))
+    tuner.oracle.strategy = lambda history, rule, running=(): START
+    tuner.search()
+    assert [(t.seed, new) for t, new in said] == [(n, False) for n in range(4, 10)]
+
+
+def weights_of(runner, widths, seed):
+    """Validation probabilities of the weights kept of one training."""
+    model = runner.build(widths)
+    model.load_weights(runner.weights_path(widths, seed))
+    return predict(model, runner.data.val, 255.0)
+
+
 def test_too_many_failures_in_a_row_end_the_search_with_the_reason(tmp_path, tiny_data):
     def make(runner, widths, recipe):
         kind = Trainer if widths == START else Dying

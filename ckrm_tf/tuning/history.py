@@ -20,12 +20,14 @@ class Outcome:
         aucs: validation AUC of each seed; empty when the trial failed.
         signals: what the criterion said of each width, averaged over the seeds.
         params: trainable parameters.
+        failures: further trainings that failed.
     """
 
     widths: Widths
     aucs: tuple[float, ...]
     params: int
     signals: Mapping[str, Signal] = field(default_factory=dict)
+    failures: int = 0
 
     @property
     def failed(self) -> bool:
@@ -59,7 +61,8 @@ def _merge(group: Sequence[Outcome]) -> Outcome:
     names = dict.fromkeys(name for outcome in heard for name in outcome.signals)
     signals = {n: Signal(*(mean(n, p) for p in ("redundancy", "needed", "excess"))) for n in names}
     aucs = tuple(auc for outcome in heard for auc in outcome.aucs)
-    return Outcome(group[0].widths, aucs, group[0].params, signals)
+    failures = sum(outcome.failures or outcome.failed for outcome in group)
+    return Outcome(group[0].widths, aucs, group[0].params, signals, failures)
 
 
 def acceptable(outcome: Outcome, history: Sequence[Outcome], margin: float) -> bool:

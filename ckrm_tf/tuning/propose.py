@@ -113,11 +113,16 @@ def propose(
 
 def _doubted(parent: Outcome, start: Outcome, lost: Sequence[Outcome], rule: Rule) -> Widths | None:
     """The parent, or the start while it has fewer seeds, when a child lost and seeds are left."""
-    fewer = start if len(start.aucs) < len(parent.aucs) else parent
-    if len(fewer.aucs) >= rule.repeats:
+    fewer = start if _tries(start) < _tries(parent) else parent
+    if _tries(fewer) >= rule.repeats:
         return None
     lost_child = any(_covers(parent.widths, child.widths) for child in lost)
     return fewer.widths if lost_child else None
+
+
+def _tries(outcome: Outcome) -> int:
+    # A seed that fails is not asked for without end.
+    return len(outcome.aucs) + outcome.failures
 
 
 def _moves(parent: Outcome, lost: Sequence[Outcome], rule: Rule) -> Iterator[Widths]:

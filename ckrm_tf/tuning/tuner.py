@@ -71,9 +71,8 @@ class CKRMTuner(keras_tuner.engine.base_tuner.BaseTuner):
         widths = Widths.from_items(values)
         epochs = values.get("tuner/epochs")
         trainings: list[Training] = []
-        later = values.get(REPEAT, 0) * (max(self.seeds) - min(self.seeds) + 1)
-        for seed in self.seeds:
-            trainings.append(self.runner.run(widths, seed + later, epochs))
+        for seed in self._seeds_of(values):
+            trainings.append(self.runner.run(widths, seed, epochs))
             if self._is_hopeless(trainings[-1]):
                 break
         self.runner.release()
@@ -84,6 +83,11 @@ class CKRMTuner(keras_tuner.engine.base_tuner.BaseTuner):
         if self._bar is None and self.hopeless is not None:
             self._bar = metrics["val_auc"] - self.hopeless
         return metrics | (self.extra_metrics(metrics) if self.extra_metrics else {})
+
+    def _seeds_of(self, values: dict[str, Any]) -> list[int]:
+        """The trial's seeds: a network tried again gets those that follow."""
+        later = values.get(REPEAT, 0) * (max(self.seeds) - min(self.seeds) + 1)
+        return [seed + later for seed in self.seeds]
 
     def _is_hopeless(self, training: Training) -> bool:
         return self._bar is not None and (training.val_auc or 0.0) < self._bar
@@ -97,9 +101,10 @@ class CKRMTuner(keras_tuner.engine.base_tuner.BaseTuner):
         Raises:
             FileNotFoundError: when the runner keeps no weights.
         """
-        widths = Widths.from_items(trial.hyperparameters.values)
+        values = trial.hyperparameters.values
+        widths = Widths.from_items(values)
         model = self.runner.build(widths)
-        path = self.runner.weights_path(widths, self.seeds[0])
+        path = self.runner.weights_path(widths, self._seeds_of(values)[0])
         if path is None:
             raise FileNotFoundError("this search kept no weights: give the runner a weights_dir")
         model.load_weights(path)
