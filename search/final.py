@@ -138,7 +138,8 @@ def _probabilities(runner: Runner, widths: Widths, seeds: Sequence[int], split: 
 def final(folder: str, seeds: int = 5, first: int = 1, widths: Any = None) -> None:
     """Retrain the recommended and the starting network of a finished search; open the test split.
 
-    Writes final.json into the run folder. Trainings the folder already has are not repeated.
+    Writes final.json into the run folder, or final2.json where there is one. Trainings the folder
+    already has are not repeated.
 
     Args:
         folder: the --out of an earlier `search.run`.
@@ -174,8 +175,17 @@ def final(folder: str, seeds: int = 5, first: int = 1, widths: Any = None) -> No
             order = [o.widths for o in sorted(good, key=lambda o: o.params)]
             best = confirmed(runner, settings.start, order, numbers, settings.margin)
         report = final_comparison(data, runner, settings.start, best, numbers, settings.margin)
-    write_atomically(place / "final.json", json.dumps(report, indent=1) + "\n")
+    write_atomically(_unused(place), json.dumps(report, indent=1) + "\n")
     show_final(console, report)
+
+
+def _unused(folder: Path) -> Path:
+    """A file not used yet: an earlier report stays as it is."""
+    path, number = folder / "final.json", 1
+    while path.exists():
+        number += 1
+        path = folder / f"final{number}.json"
+    return path
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from ckrm_tf.widths import Stage, Widths
 from search import compare_tables as tables
 from search.compare import compare, load_options
 from search.compare_tables import make_rows
-from search.final import confirmed, final
+from search.final import _unused, confirmed, final
 from search.final_stats import compare_on
 from search.strategies import ALL, BAYESIAN_INITIAL, Objective, make_strategy
 
@@ -463,6 +463,12 @@ def test_what_cannot_be_trained_does_not_hold_and_the_start_must_be(tmp_path, ti
     assert confirmed(runner, sizes[64], smallest_first, (1, 2), 0.02) == sizes[32]
     with pytest.raises(CKRMError, match="finished training"):
         confirmed(runner, sizes[16], smallest_first, (1, 2), 0.02)
+
+
+def test_an_earlier_report_stays_as_it_is(tmp_path):
+    for name in ("final.json", "final2.json", "final3.json"):
+        assert _unused(tmp_path).name == name
+        _unused(tmp_path).touch()
 
 
 def test_final_needs_a_run_folder(tmp_path):
