@@ -224,7 +224,7 @@ class Trainer:
         else:
             for variable in self.network.optimizer.variables:
                 if variable is not self.network.optimizer._learning_rate:
-                    variable.assign(ops.zeros_like(variable))
+                    variable.assign(ops.zeros(variable.shape, variable.dtype))
         if fresh is not None:
             self.network.set_weights(fresh.get_weights())
         return self.network
