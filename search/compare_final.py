@@ -91,11 +91,10 @@ def finish(
         seeds: that no repeat has used, so that none was chosen for its luck.
     """
     lead = "ckrm" if "ckrm" in found else next(iter(found))
-    order: dict[Widths, int] = {}
-    for trainings in found[lead]:
-        order |= {t.widths: t.params for t in trainings}
     good = {widths for each in found[lead] for widths in candidates(settings, each)}
-    smallest_first = sorted(good, key=lambda widths: order[widths])
+    smallest_first = sorted(
+        good, key=lambda w: w.params(data.input_shape, data.classes, settings.layout)
+    )
     console.rule(f"final: {len(seeds)} new seed(s)", align="left")
     with Progress(console, len(good), settings.margin, len(seeds)) as progress:
         runner = make_runner(settings, data, folder / FOLDER, progress)

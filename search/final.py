@@ -18,7 +18,7 @@ from ckrm_tf.data import Dataset, Split, load_dataset
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.training import predict
 from ckrm_tf.tuning.history import acceptable
-from ckrm_tf.tuning.journal import COMPLETED, write_atomically
+from ckrm_tf.tuning.journal import COMPLETED, first_unused, write_atomically
 from ckrm_tf.tuning.runner import Runner
 from ckrm_tf.widths import Widths
 from search.cli import main
@@ -175,17 +175,12 @@ def final(folder: str, seeds: int = 5, first: int = 1, widths: Any = None) -> No
             order = [o.widths for o in sorted(good, key=lambda o: o.params)]
             best = confirmed(runner, settings.start, order, numbers, settings.margin)
         report = final_comparison(data, runner, settings.start, best, numbers, settings.margin)
-    write_atomically(_unused(place), json.dumps(report, indent=1) + "\n")
+    write_atomically(first_unused(place, _report_name), json.dumps(report, indent=1) + "\n")
     show_final(console, report)
 
 
-def _unused(folder: Path) -> Path:
-    """A file not used yet: an earlier report stays as it is."""
-    path, number = folder / "final.json", 1
-    while path.exists():
-        number += 1
-        path = folder / f"final{number}.json"
-    return path
+def _report_name(number: int) -> str:
+    return f"final{number if number > 1 else ''}.json"
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from ckrm_tf.export import export_model
 from ckrm_tf.stats import non_inferiority
 from ckrm_tf.training import predict
 from ckrm_tf.tuning.history import Outcome, acceptable, smallest_acceptable
-from ckrm_tf.tuning.journal import COMPLETED, write_atomically
+from ckrm_tf.tuning.journal import COMPLETED, first_unused, write_atomically
 from ckrm_tf.tuning.runner import Runner
 from search.cli import main
 from search.console import Progress, count, read_data, show_data, show_trials
@@ -151,7 +151,7 @@ def finish(
         "versions": _versions(),
         "machine": platform.platform(),
     }
-    export = _next_export(folder)
+    export = first_unused(folder, lambda n: f"export{n}")
     model = _load(settings, runner, best)
     exported = export_model(
         model,
@@ -225,14 +225,6 @@ def _load(settings: Settings, runner: Runner, outcome: Outcome) -> keras.Model:
     model = runner.build(outcome.widths)
     model.load_weights(runner.weights_path(outcome.widths, settings.seed))
     return model
-
-
-def _next_export(folder: Path) -> Path:
-    """A folder not used yet: an earlier export stays as it is."""
-    number = 1
-    while (folder / f"export{number}").exists():
-        number += 1
-    return folder / f"export{number}"
 
 
 if __name__ == "__main__":

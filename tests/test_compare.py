@@ -12,14 +12,14 @@ import pytest
 
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.training import Recipe
-from ckrm_tf.tuning.journal import COMPLETED, FAILED, Journal, Training
+from ckrm_tf.tuning.journal import COMPLETED, FAILED, Journal, Training, first_unused
 from ckrm_tf.tuning.runner import Runner
 from ckrm_tf.tuning.space import declare
 from ckrm_tf.widths import Stage, Widths
 from search import compare_tables as tables
 from search.compare import compare, load_options
 from search.compare_tables import make_rows
-from search.final import _unused, confirmed, final
+from search.final import _report_name, confirmed, final
 from search.final_stats import compare_on
 from search.strategies import ALL, BAYESIAN_INITIAL, Objective, make_strategy
 
@@ -467,8 +467,8 @@ def test_what_cannot_be_trained_does_not_hold_and_the_start_must_be(tmp_path, ti
 
 def test_an_earlier_report_stays_as_it_is(tmp_path):
     for name in ("final.json", "final2.json", "final3.json"):
-        assert _unused(tmp_path).name == name
-        _unused(tmp_path).touch()
+        assert first_unused(tmp_path, _report_name).name == name
+        first_unused(tmp_path, _report_name).touch()
 
 
 def test_final_needs_a_run_folder(tmp_path):

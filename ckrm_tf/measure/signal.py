@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,3 +19,6 @@ class Signal:
     redundancy: float
     needed: float
     excess: float
+
+
+SIGNAL_PARTS = tuple(part.name for part in fields(Signal))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 from ckrm_tf.errors import CKRMError
-from ckrm_tf.measure.signal import Signal
+from ckrm_tf.measure.signal import SIGNAL_PARTS, Signal
 from ckrm_tf.widths import Widths
 
 
@@ -59,7 +59,7 @@ def _merge(group: Sequence[Outcome]) -> Outcome:
         return sum(value * n for value, n in told) / sum(n for _, n in told)
 
     names = dict.fromkeys(name for outcome in heard for name in outcome.signals)
-    signals = {n: Signal(*(mean(n, p) for p in ("redundancy", "needed", "excess"))) for n in names}
+    signals = {n: Signal(*(mean(n, part) for part in SIGNAL_PARTS)) for n in names}
     aucs = tuple(auc for outcome in heard for auc in outcome.aucs)
     failures = sum(outcome.failures or outcome.failed for outcome in group)
     return Outcome(group[0].widths, aucs, group[0].params, signals, failures)

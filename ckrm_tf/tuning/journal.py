@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,11 @@ def _is_json(line: bytes) -> bool:
     except ValueError:
         return False
     return True
+
+
+def first_unused(folder: Path, name: Callable[[int], str]) -> Path:
+    """The first of `name(1)`, `name(2)`, ... that is not in the folder: nothing is overwritten."""
+    return next(path for n in count(1) if not (path := folder / name(n)).exists())
 
 
 def write_atomically(path: Path, text: str) -> None:

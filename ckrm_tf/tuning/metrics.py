@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
+from ckrm_tf.measure.signal import SIGNAL_PARTS
 from ckrm_tf.tuning.journal import Training
 
 OBJECTIVE = "score"
-SIGNAL_PARTS = ("redundancy", "needed", "excess")
 
 
 def trial_metrics(trainings: Sequence[Training], penalty: float) -> dict[str, float]:

@@ -7,9 +7,9 @@ from typing import Any
 import keras_tuner
 
 from ckrm_tf.layout import Layout
-from ckrm_tf.measure.signal import Signal
+from ckrm_tf.measure.signal import SIGNAL_PARTS, Signal
 from ckrm_tf.tuning.history import Outcome, merged
-from ckrm_tf.tuning.metrics import OBJECTIVE, SIGNAL_PARTS
+from ckrm_tf.tuning.metrics import OBJECTIVE
 from ckrm_tf.tuning.propose import Rule, Strategy, propose
 from ckrm_tf.widths import Widths
 

@@ -9,7 +9,7 @@ from typing import Any
 import keras_tuner
 from keras_tuner.errors import FailedTrialError
 
-from ckrm_tf.tuning.journal import FAILED, Training
+from ckrm_tf.tuning.journal import FAILED, Training, first_unused
 from ckrm_tf.tuning.metrics import trial_metrics
 from ckrm_tf.tuning.oracle import REPEAT
 from ckrm_tf.tuning.runner import Runner
@@ -57,7 +57,7 @@ class CKRMTuner(keras_tuner.engine.base_tuner.BaseTuner):
             oracle,
             ResNetHyperModel(start, runner.build, floor),
             directory=str(directory),
-            project_name=_unused_name(directory),
+            project_name=first_unused(directory, lambda n: f"session{n}").name,
         )
         self.oracle.verbose = 0
 
@@ -109,10 +109,3 @@ class CKRMTuner(keras_tuner.engine.base_tuner.BaseTuner):
             raise FileNotFoundError("this search kept no weights: give the runner a weights_dir")
         model.load_weights(path)
         return model
-
-
-def _unused_name(directory: Path) -> str:
-    number = 1
-    while (directory / f"session{number}").exists():
-        number += 1
-    return f"session{number}"
