@@ -22,7 +22,7 @@ from search.session import MAX_FAILURES, make_oracle
 from search.settings import STRATEGIES as PROPOSED
 from search.settings import Settings
 
-TUNERS = ("random", "bayesian", "hyperband")
+TUNERS = ("random", "random_linear", "bayesian", "hyperband")
 ALL = ("ckrm", *TUNERS, "uniform", "noise")
 
 # KerasTuner draws hyperparameter k of trial t from the generator of seed + t * hyperparameters + k:
@@ -154,8 +154,9 @@ def make_strategy(
         "max_consecutive_failed_trials": MAX_FAILURES,
     }
     oracle: Any
-    if name == "random":
-        oracle = FromStartRandom(max_trials=networks, **common)
+    if name.startswith("random"):
+        linear = _linear_space(settings) if name == "random_linear" else None
+        oracle = FromStartRandom(max_trials=networks, hyperparameters=linear, **common)
     elif name == "bayesian":
         oracle = FromStartBayesian(
             max_trials=networks, num_initial_points=BAYESIAN_INITIAL, **common
@@ -166,3 +167,15 @@ def make_strategy(
         oracle.epoch_budget = networks * settings.epochs
     oracle.start = settings.start
     return oracle, Objective(settings.margin)
+
+
+def _linear_space(settings: Settings) -> keras_tuner.HyperParameters:
+    """The widths as KerasTuner's integers are by default: every number as likely as any other.
+
+    The space of all other strategies is logarithmic, which favours small networks.
+    """
+    space = keras_tuner.HyperParameters()
+    for name, width in settings.start.items():
+        least = 1 if name.endswith("/blocks") else min(settings.floor, width)
+        space.Int(name, least, width, default=width)
+    return space

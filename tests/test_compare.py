@@ -228,7 +228,7 @@ class _Shape:
     classes = 3
 
 
-@pytest.mark.parametrize("name", ["random", "bayesian", "hyperband"])
+@pytest.mark.parametrize("name", ["random", "random_linear", "bayesian", "hyperband"])
 def test_oracles_begin_at_the_start_stay_in_the_space_and_repeat(name, tmp_path):
     # One more than the Bayesian search draws at random: its last proposal is from the model.
     count = BAYESIAN_INITIAL + 1
@@ -247,6 +247,17 @@ def test_oracles_begin_at_the_start_stay_in_the_space_and_repeat(name, tmp_path)
         assert sum(epochs[:-1]) < 9 * count <= sum(epochs)
     else:
         assert len(first) == count
+
+
+def test_a_linear_space_draws_wider_networks(tmp_path):
+    found = {}
+    for name in ("random", "random_linear"):
+        start, proposed = drive(name, tmp_path / name, 40, filters=32)
+        most = dict(start.items())["stage1/out"]
+        found[name] = np.mean([dict(w.items())["stage1/out"] / most for w, _ in proposed[1:]])
+    # Uniform over [4, most] against log-uniform, whose mean is lower.
+    assert found["random_linear"] == pytest.approx(0.5 + 2 / most, abs=0.15)
+    assert found["random"] < found["random_linear"] - 0.1
 
 
 def test_repeats_draw_unlike_networks(tmp_path):
