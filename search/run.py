@@ -132,7 +132,7 @@ def finish(
             soft_wrap=True,
         )
     tests = {
-        name: _test(settings, data, runner, o) for name, o in (("start", start), ("best", best))
+        name: _test(data, runner, outcome) for name, outcome in (("start", start), ("best", best))
     }
     verdict = non_inferiority(
         data.test.labels, tests["start"], tests["best"], margin=settings.margin
@@ -152,7 +152,7 @@ def finish(
         "machine": platform.platform(),
     }
     export = first_unused(folder, lambda n: f"export{n}")
-    model = _load(settings, runner, best)
+    model = _load(runner, best)
     exported = export_model(
         model,
         export,
@@ -201,16 +201,35 @@ def _describe(
     }
 
 
-def _test(settings: Settings, data: Dataset, runner: Runner, outcome: Outcome) -> Any:
+def _test(data: Dataset, runner: Runner, outcome: Outcome) -> Any:
     """Test probabilities of every seed trained: (seeds, n, classes)."""
     model = runner.build(outcome.widths)
     found = []
-    for training in runner.journal.read():
-        if training.widths == outcome.widths and training.status == COMPLETED:
-            path = runner.weights_path(training.widths, training.seed)
-            if path is not None and path.exists():
-                model.load_weights(path)
-                found.append(predict(model, data.test, data.scale))
+    for path in _weights(runner, outcome):
+        model.load_weights(path)
+        found.append(predict(model, data.test, data.scale))
+    return found
+
+
+def _load(runner: Runner, outcome: Outcome) -> keras.Model:
+    """The network as its first seed left it: the luckiest would promise too much."""
+    model = runner.build(outcome.widths)
+    model.load_weights(_weights(runner, outcome)[0])
+    return model
+
+
+def _weights(runner: Runner, outcome: Outcome) -> list[Path]:
+    """The weight files of every seed that could be trained, in the order of the journal.
+
+    Raises:
+        CKRMError: when there is none.
+    """
+    trained = [
+        runner.weights_path(training.widths, training.seed)
+        for training in runner.journal.read()
+        if training.widths == outcome.widths and training.status == COMPLETED
+    ]
+    found = [path for path in trained if path is not None and path.exists()]
     if not found:
         raise CKRMError(
             "weights",
@@ -219,12 +238,6 @@ def _test(settings: Settings, data: Dataset, runner: Runner, outcome: Outcome) -
             hint="Were they moved out of the run folder?",
         )
     return found
-
-
-def _load(settings: Settings, runner: Runner, outcome: Outcome) -> keras.Model:
-    model = runner.build(outcome.widths)
-    model.load_weights(runner.weights_path(outcome.widths, settings.seed))
-    return model
 
 
 if __name__ == "__main__":

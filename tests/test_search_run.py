@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 from ckrm_tf import Widths
+from ckrm_tf.errors import CKRMError
 from ckrm_tf.tuning.history import Outcome
-from ckrm_tf.tuning.journal import COMPLETED, Journal, Training
+from ckrm_tf.tuning.journal import COMPLETED, FAILED, Journal, Training
 from ckrm_tf.tuning.runner import Runner
 from search.cli import main
-from search.run import recommend, run
+from search.run import _load, recommend, run
 from search.settings import load_settings
 
 FLAGS = [
@@ -196,6 +197,23 @@ def test_start_and_recommendation_are_judged_over_the_same_seeds(
     assert (start.widths, best.widths) == (settings.start, networks[expected])
     assert start.aucs == aucs[8]
     assert best.aucs == aucs[expected]
+
+
+def test_the_first_seed_that_could_be_trained_is_exported(tmp_path, tiny_data):
+    settings = load_settings(None, {"filters": 4, "growth": 1.0, "blocks": [1], "epochs": 1})
+    start = settings.start
+    journal = Journal(tmp_path / "trials.jsonl")
+    runner = Runner(tiny_data, settings.recipe, journal, weights_dir=tmp_path / "weights")
+    outcome = Outcome(start, (0.9, 0.9), start.params())
+    journal.append(Training(start, 1, 1, FAILED, start.params(), 0, reason="killed"))
+    with pytest.raises(CKRMError, match="weights: expected those of"):
+        _load(runner, outcome)
+    runner.run(start, 2)
+    runner.run(start, 3)
+    expected = runner.build(start)
+    expected.load_weights(runner.weights_path(start, 2))
+    for found, right in zip(_load(runner, outcome).weights, expected.weights, strict=True):
+        np.testing.assert_array_equal(found, right)
 
 
 def test_the_environment_is_left_alone():
