@@ -19,8 +19,9 @@ from ckrm_tf.tuning.runner import Runner
 from search.cli import main
 from search.compare_final import Found, confirm_all, finish
 from search.compare_plots import plot_all
+from search.compare_rows import make_rows
 from search.compare_screen import show_confirmed, show_summary
-from search.compare_tables import Runs, curves, make_rows, summarise
+from search.compare_tables import EARLY, Runs, curves, summarise
 from search.console import Progress, count, show_data
 from search.session import data_fingerprint, make_runner, make_tuner, open_folder, search_all
 from search.settings import Settings, _read, _typed, load_settings
@@ -56,6 +57,11 @@ class Options:
     def budget(self, strategy: str) -> int:
         """Trainings that a strategy may use in one repeat."""
         return (self.random_trainings if strategy == "random" else None) or self.trainings
+
+    def looked_at(self, strategy: str) -> list[int]:
+        """Numbers of trainings after which it is asked what holds."""
+        most = self.budget(strategy)
+        return sorted({min(n, most) for n in (EARLY, self.trainings, most)})
 
 
 def load_options(config: str | None, flags: Mapping[str, Any]) -> tuple[Options, Settings]:
@@ -147,9 +153,8 @@ def compare(config: str | None = None, **flags: Any) -> None:
     first = settings.seed + options.repeats * settings.most_seeds
     if options.hold:
         seeds = range(first, first + options.hold)
-        longer = [n for n in found if options.budget(n) > options.trainings]
-        cut = dict.fromkeys(longer, options.trainings)
-        held = confirm_all(console, settings, data, folder, found, seeds, cut)
+        budgets = {name: options.looked_at(name) for name in found}
+        held = confirm_all(console, settings, data, folder, found, seeds, budgets)
         write_atomically(folder / "confirmed.json", json.dumps(held, indent=1) + "\n")
         show_confirmed(console, held)
     if options.final:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,12 @@ def candidates(settings: Settings, trainings: Sequence[Training]) -> list[Widths
     return [o.widths for o in sorted(good, key=lambda o: o.params)]
 
 
+def begun_within(trainings: Sequence[Training], budget: int, epochs: int) -> list[Training]:
+    """The trainings that were begun before so many full ones were used up."""
+    spent = [0, *accumulate(t.epochs for t in trainings)]
+    return [t for t, before in zip(trainings, spent, strict=False) if before < budget * epochs]
+
+
 def confirm_all(
     console: Console,
     settings: Settings,
@@ -40,9 +47,9 @@ def confirm_all(
     folder: Path,
     found: Found,
     seeds: Sequence[int],
-    cut: Mapping[str, int],
+    budgets: Mapping[str, Sequence[int]],
 ) -> dict[str, Any]:
-    """For each strategy and repeat, the smallest network that holds over new seeds.
+    """For each strategy, budget and repeat, the smallest network that holds over new seeds.
 
     The smallest of many networks that pass once is the one chance favoured most, all the more the
     more were tried. From the smallest on, each is trained with every seed until the mean validation
@@ -51,25 +58,25 @@ def confirm_all(
     Args:
         found: trainings by strategy and repeat.
         seeds: that no repeat has used.
-        cut: the common budget, for each strategy that had a longer one: it is looked at twice.
+        budgets: by strategy, the full trainings after which it is looked at.
 
     Returns:
-        Plain values: the seeds, and by strategy the widths and the parameters of each repeat.
+        Plain values: the seeds, and by strategy and budget the widths, parameters and
+        multiply-accumulates of each repeat.
     """
-    start = settings.start
-    held: dict[str, Any] = {}
+    held: dict[str, Any] = {name: {} for name in found}
     with Progress(console, 1, settings.margin, len(seeds)) as progress:
         runner = make_runner(settings, data, folder / FOLDER, progress)
         for name, repeats in found.items():
-            for budget in (cut[name], None) if name in cut else (None,):
-                title = f"{name}, first {budget} trainings" if budget else name
-                console.rule(f"{title}: {len(seeds)} new seed(s)", align="left")
+            for budget in budgets[name]:
+                title = f"{name}, {budget} trainings: {len(seeds)} new seed(s)"
+                console.rule(title, align="left")
                 best = []
                 for trainings in repeats:
-                    order = candidates(settings, trainings[:budget])
-                    best.append(confirmed(runner, start, order, seeds, settings.margin))
+                    order = candidates(settings, begun_within(trainings, budget, settings.epochs))
+                    best.append(confirmed(runner, settings.start, order, seeds, settings.margin))
                 cost = [w.cost(data.input_shape, data.classes, settings.layout) for w in best]
-                held[title] = {
+                held[name][budget] = {
                     "widths": [w.to_dict() for w in best],
                     "params": spread_of(c.params for c in cost),
                     "macs": spread_of(c.macs for c in cost),

@@ -9,7 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from search.compare_tables import Row, Runs, best_after, best_within
+from search.compare_rows import Row
+from search.compare_tables import Runs, best_after, best_within
 
 
 def plot_all(runs: Runs, folder: Path, trainings: int, margin: float) -> list[Path]:

@@ -64,11 +64,12 @@ def show_confirmed(console: Console, held: Mapping[str, Any]) -> None:
         f"smallest network that holds over {len(held['seeds'])} new seeds, of each repeat:",
     )
     table.add_column("strategy")
-    table.add_column("parameters", justify="right")
-    table.add_column("each repeat", justify="right")
-    for name, found in held["strategies"].items():
-        each = ", ".join(count(p) for p in found["params"]["repeats"])
-        table.add_row(name, _cell(found["params"], count), each)
+    for head in ("trainings", "parameters", "each repeat"):
+        table.add_column(head, justify="right")
+    for name, budgets in held["strategies"].items():
+        for budget, found in budgets.items():
+            each = ", ".join(count(p) for p in found["params"]["repeats"])
+            table.add_row(name, str(budget), _cell(found["params"], count), each)
     console.print(table)
 
 

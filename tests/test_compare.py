@@ -18,7 +18,8 @@ from ckrm_tf.tuning.space import declare
 from ckrm_tf.widths import Stage, Widths
 from search import compare_tables as tables
 from search.compare import compare, load_options
-from search.compare_tables import make_rows
+from search.compare_final import begun_within
+from search.compare_rows import make_rows
 from search.final import _report_name, confirmed, final
 from search.final_stats import compare_on
 from search.strategies import ALL, BAYESIAN_INITIAL, Objective, make_strategy
@@ -412,11 +413,25 @@ def test_what_holds_over_new_seeds_is_a_network_that_was_acceptable(finished):
     rows = read_rows(finished)
     assert set(held["seeds"]).isdisjoint(int(r["seed"]) for r in rows)
     assert list(held["strategies"]) == STRATEGIES
-    for name, each in held["strategies"].items():
+    for name, budgets in held["strategies"].items():
+        assert list(budgets) == ["3"]
         good = {
             int(r["params"]) for r in rows if r["strategy"] == name and r["acceptable"] == "True"
         }
-        assert set(each["params"]["repeats"]) <= good
+        assert set(budgets["3"]["params"]["repeats"]) <= good
+
+
+def test_a_budget_counts_full_trainings():
+    trainings = [training(8, 0.9, epochs=e) for e in (4, 1, 1, 2, 4)]
+    assert [len(begun_within(trainings, n, 4)) for n in (1, 2, 3, 9)] == [1, 4, 5, 5]
+
+
+def test_what_is_looked_at():
+    options, _ = load_options(None, {"trainings": 16, "random_trainings": 40})
+    assert options.looked_at("ckrm") == [10, 16]
+    assert options.looked_at("random") == [10, 16, 40]
+    options, _ = load_options(None, {"trainings": 5})
+    assert options.looked_at("ckrm") == [5]
 
 
 def test_a_killed_run_goes_on_with_the_same_proposals(finished, flags, tmp_path):
