@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from ckrm_tf.data import Dataset, load_dataset
+from ckrm_tf.data import Dataset
 from ckrm_tf.errors import CKRMError, unknown_name
 from ckrm_tf.tuning.journal import Training, write_atomically
 from ckrm_tf.tuning.runner import Runner
@@ -22,7 +22,7 @@ from search.compare_plots import plot_all
 from search.compare_rows import make_rows
 from search.compare_screen import show_confirmed, show_summary
 from search.compare_tables import EARLY, Runs, curves, summarise
-from search.console import Progress, count, show_data
+from search.console import Progress, count, read_data, show_data
 from search.session import data_fingerprint, make_runner, make_tuner, open_folder, search_all
 from search.settings import Settings, _read, _typed, load_settings
 from search.strategies import check_strategy, make_strategy
@@ -121,8 +121,7 @@ def compare(config: str | None = None, **flags: Any) -> None:
     """
     options, settings = load_options(config, flags)
     console = Console(width=None if Console().is_terminal else 160)
-    with console.status("reading the data"):
-        data = load_dataset(settings.data, image_size=settings.image_size, seed=settings.seed)
+    data = read_data(console, settings)
     cost = settings.start.cost(data.input_shape, data.classes, settings.layout)
     identity = settings.fingerprint() | {"pixels": data_fingerprint(data)}
     folder = open_folder(settings.out, identity)

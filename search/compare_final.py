@@ -16,8 +16,9 @@ from ckrm_tf.tuning.journal import Training, write_atomically
 from ckrm_tf.widths import Widths
 from search.compare_tables import spread_of
 from search.console import Progress
-from search.final import confirmed, final_comparison
+from search.final import final_comparison
 from search.final_stats import show_final
+from search.retrain import confirmed
 from search.session import make_runner, outcomes
 from search.settings import Settings
 

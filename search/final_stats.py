@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from statistics import fmean
 from typing import Any
@@ -12,10 +12,36 @@ from rich.console import Console
 from rich.table import Table
 
 from ckrm_tf import stats
+from ckrm_tf.data import Dataset
 from ckrm_tf.errors import CKRMError
+from ckrm_tf.layout import Layout
+from ckrm_tf.widths import Widths
 from search.console import count
 
 ARMS = ("start", "candidate")
+
+# The splits that a report may have, and what the tables call them.
+SPLITS = {
+    "val": "val split",
+    "test": "test split",
+    "folds": "all training and test images, by folds",
+}
+
+
+def describe_arms(
+    data: Dataset, layout: Layout, networks: Mapping[str, Widths]
+) -> dict[str, dict[str, Any]]:
+    """Widths and cost of each network."""
+    found = {}
+    for arm, widths in networks.items():
+        cost = widths.cost(data.input_shape, data.classes, layout)
+        found[arm] = {
+            "widths": widths.to_dict(),
+            "widths_text": str(widths),
+            "params": cost.params,
+            "macs": cost.macs,
+        }
+    return found
 
 
 def compare_on(
@@ -74,7 +100,7 @@ def _mean_interval(intervals: Sequence[stats.Interval]) -> dict[str, Any]:
 
 
 def show_final(console: Console, report: dict[str, Any]) -> None:
-    """Print a report of `final_comparison`."""
+    """Print a report of `final_comparison` or `fold_comparison`."""
     for arm in ARMS:
         one = report[arm]
         share = one["params"] / report["start"]["params"]
@@ -84,9 +110,11 @@ def show_final(console: Console, report: dict[str, Any]) -> None:
             highlight=False,
             soft_wrap=True,
         )
-    for name in ("val", "test"):
+    for name, title in SPLITS.items():
+        if name not in report:
+            continue
         split = report[name]
-        table = Table(title=f"{name} split, {len(report['seeds'])} seed(s)", box=None)
+        table = Table(title=f"{title}, {len(report['seeds'])} seed(s)", box=None)
         for head in ("", *ARMS, "DeLong p, by seed"):
             table.add_column(head)
         table.add_row("macro AUC", *(_words(split[arm]["macro_auc"]) for arm in ARMS))

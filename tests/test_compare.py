@@ -12,7 +12,7 @@ import pytest
 
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.training import Recipe
-from ckrm_tf.tuning.journal import COMPLETED, FAILED, Journal, Training, first_unused
+from ckrm_tf.tuning.journal import COMPLETED, FAILED, Journal, Training
 from ckrm_tf.tuning.runner import Runner
 from ckrm_tf.tuning.space import declare
 from ckrm_tf.widths import Stage, Widths
@@ -20,8 +20,8 @@ from search import compare_tables as tables
 from search.compare import compare, load_options
 from search.compare_final import begun_within
 from search.compare_rows import make_rows
-from search.final import _report_name, confirmed, final
 from search.final_stats import compare_on
+from search.retrain import confirmed
 from search.strategies import ALL, BAYESIAN_INITIAL, Objective, make_strategy
 
 pytestmark = [
@@ -489,14 +489,3 @@ def test_what_cannot_be_trained_does_not_hold_and_the_start_must_be(tmp_path, ti
     assert confirmed(runner, sizes[64], smallest_first, (1, 2), 0.02) == sizes[32]
     with pytest.raises(CKRMError, match="finished training"):
         confirmed(runner, sizes[16], smallest_first, (1, 2), 0.02)
-
-
-def test_an_earlier_report_stays_as_it_is(tmp_path):
-    for name in ("final.json", "final2.json", "final3.json"):
-        assert first_unused(tmp_path, _report_name).name == name
-        first_unused(tmp_path, _report_name).touch()
-
-
-def test_final_needs_a_run_folder(tmp_path):
-    with pytest.raises(CKRMError, match=r"search\.run"):
-        final(str(tmp_path))

@@ -1,0 +1,76 @@
+"""Cross-validation: every image but the validation split's is judged once."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import numpy as np
+
+from ckrm_tf.data.dataset import Dataset, Split, check_dataset
+from ckrm_tf.errors import CKRMError
+
+
+def folds(data: Dataset, count: int, seed: int = 1) -> list[Dataset]:
+    """`count` data sets whose test splits are disjoint and together all training and test images.
+
+    A test split of a hundred images cannot tell two networks of nearly equal AUC apart; all images
+    can. Those of the validation split chose the network, so they are trained on and never judged.
+    The images of each class are dealt out at random, a fold's share the same to one image. The
+    validation split of a fold is its test split: nothing may be chosen by it.
+
+    Images are dealt one by one. Where a patient has several, do not use this: images of one
+    patient would be on both sides.
+
+    Args:
+        data: the splits that the search had.
+        count: number of folds.
+        seed: of the dealing.
+
+    Raises:
+        CKRMError: fewer than two folds, or a class with fewer images than folds.
+    """
+    if isinstance(count, bool) or not isinstance(count, int) or count < 2:
+        raise CKRMError("folds", expected="a whole number of at least 2", received=count)
+    pool = _joined(data.train, data.test)
+    rng = np.random.default_rng(seed)
+    place = np.empty(len(pool), np.int64)
+    dealt = 0
+    for label, name in enumerate(data.class_names):
+        members = rng.permutation(np.flatnonzero(pool.labels == label))
+        if len(members) < count:
+            raise CKRMError(
+                f"class {name!r}: images for {count} folds",
+                expected=f"at least {count}",
+                received=len(members),
+            )
+        # Going on where the last class ended keeps the folds' sizes equal.
+        place[members] = (dealt + np.arange(len(members))) % count
+        dealt += len(members)
+    found = []
+    for number in range(count):
+        judged = _taken(pool, place == number)
+        train = _joined(_taken(pool, place != number), data.val)
+        name = f"{data.name}, fold {number + 1} of {count}"
+        found.append(check_dataset(replace(data, name=name, train=train, val=judged, test=judged)))
+    return found
+
+
+def _arrays(split: Split) -> dict[str, np.ndarray | None]:
+    return {f.name: getattr(split, f.name) for f in fields(Split)}
+
+
+def _joined(first: Split, second: Split) -> Split:
+    """Both splits' images; what only one of them has, such as gaze maps, is left out."""
+    pairs = {k: (v, getattr(second, k)) for k, v in _arrays(first).items()}
+    return Split(
+        **{
+            k: None if a is None or b is None else np.concatenate([a, b])
+            for k, (a, b) in pairs.items()
+        }  # type: ignore[arg-type]
+    )
+
+
+def _taken(split: Split, chosen: np.ndarray) -> Split:
+    return Split(
+        **{k: None if v is None else v[chosen] for k, v in _arrays(split).items()}  # type: ignore[arg-type]
+    )
