@@ -23,6 +23,7 @@ from search.compare_rows import make_rows
 from search.compare_screen import show_confirmed, show_summary
 from search.compare_tables import EARLY, Runs, curves, summarise
 from search.console import Progress, count, read_data, show_data
+from search.final_stats import keep_report
 from search.session import data_fingerprint, make_runner, make_tuner, open_folder, search_all
 from search.settings import Settings, _read, _typed, load_settings
 from search.strategies import check_strategy, make_strategy
@@ -154,7 +155,7 @@ def compare(config: str | None = None, **flags: Any) -> None:
         seeds = range(first, first + options.hold)
         budgets = {name: options.looked_at(name) for name in found}
         held = confirm_all(console, settings, data, folder, found, seeds, budgets)
-        write_atomically(folder / "confirmed.json", json.dumps(held, indent=1) + "\n")
+        keep_report(folder, "confirmed", held)
         show_confirmed(console, held)
     if options.final:
         seeds = range(first, first + options.final)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +10,13 @@ from rich.console import Console
 
 from ckrm_tf.data import Dataset
 from ckrm_tf.tuning.history import acceptable
-from ckrm_tf.tuning.journal import Training, write_atomically
+from ckrm_tf.tuning.journal import Training
 from ckrm_tf.widths import Widths
+from search.compare_rows import trials_of
 from search.compare_tables import spread_of
 from search.console import Progress
 from search.final import final_comparison
-from search.final_stats import show_final
+from search.final_stats import keep_report, show_final
 from search.retrain import confirmed
 from search.session import make_runner, outcomes
 from search.settings import Settings
@@ -35,10 +34,19 @@ def candidates(settings: Settings, trainings: Sequence[Training]) -> list[Widths
     return [o.widths for o in sorted(good, key=lambda o: o.params)]
 
 
-def begun_within(trainings: Sequence[Training], budget: int, epochs: int) -> list[Training]:
-    """The trainings that were begun before so many full ones were used up."""
-    spent = [0, *accumulate(t.epochs for t in trainings)]
-    return [t for t, before in zip(trainings, spent, strict=False) if before < budget * epochs]
+def begun_within(
+    trainings: Sequence[Training], budget: int, epochs: int, seeds: int = 1
+) -> list[Training]:
+    """The trainings of the trials whose last one began before so many full ones were used up."""
+    found: list[Training] = []
+    spent = 0
+    for trial in trials_of(trainings, seeds):
+        begun = spent + sum(t.epochs for t in trial[:-1])
+        if begun >= budget * epochs:
+            break
+        found += trial
+        spent = begun + trial[-1].epochs
+    return found
 
 
 def confirm_all(
@@ -74,7 +82,8 @@ def confirm_all(
                 console.rule(title, align="left")
                 best = []
                 for trainings in repeats:
-                    order = candidates(settings, begun_within(trainings, budget, settings.epochs))
+                    within = begun_within(trainings, budget, settings.epochs, settings.seeds)
+                    order = candidates(settings, within)
                     best.append(confirmed(runner, settings.start, order, seeds, settings.margin))
                 cost = [w.cost(data.input_shape, data.classes, settings.layout) for w in best]
                 held[name][budget] = {
@@ -108,5 +117,5 @@ def finish(
         runner = make_runner(settings, data, folder / FOLDER, progress)
         best = confirmed(runner, settings.start, smallest_first, seeds, settings.margin)
         report = final_comparison(data, runner, settings.start, best, seeds, settings.margin)
-    write_atomically(folder / "final.json", json.dumps(report, indent=1) + "\n")
+    keep_report(folder, "final", report)
     show_final(console, report)

@@ -76,7 +76,7 @@ def make_rows(
             return False
         return fmean(aucs[widths]) >= fmean(aucs[start.widths]) - margin
 
-    for trial in _trials(trainings, seeds):
+    for trial in trials_of(trainings, seeds):
         for training in trial:
             if training.val_auc is not None and training.epochs >= epochs:
                 aucs.setdefault(training.widths, []).append(training.val_auc)
@@ -118,7 +118,7 @@ def make_rows(
     return rows
 
 
-def _trials(trainings: Sequence[Training], seeds: int) -> list[list[Training]]:
+def trials_of(trainings: Sequence[Training], seeds: int) -> list[list[Training]]:
     """Trainings gathered by trial; a network proposed twice in a row is two trials."""
     groups: list[list[Training]] = []
 

@@ -64,7 +64,7 @@ def show_confirmed(console: Console, held: Mapping[str, Any]) -> None:
         f"smallest network that holds over {len(held['seeds'])} new seeds, of each repeat:",
     )
     table.add_column("strategy")
-    for head in ("trainings", "parameters", "each repeat"):
+    for head in ("full trainings", "parameters", "each repeat"):
         table.add_column(head, justify="right")
     for name, budgets in held["strategies"].items():
         for budget, found in budgets.items():

@@ -1,12 +1,12 @@
 """`python -m search.final`: the candidate against the starting network, over several seeds.
 
-The only place of a comparison where the test split is read, and only after every choice is made.
+The only place of a comparison where test images are judged, and only after every choice is made.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,14 @@ from ckrm_tf.data import EGD_PREFIX, Dataset
 from ckrm_tf.data.folds import folds as make_folds
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.tuning.history import acceptable
-from ckrm_tf.tuning.journal import first_unused, write_atomically
 from ckrm_tf.tuning.runner import Runner
 from ckrm_tf.widths import Widths
 from search.cli import main
 from search.console import Progress, read_data
 from search.final_folds import fold_comparison
-from search.final_stats import ARMS, compare_on, describe_arms, show_final
+from search.final_stats import ARMS, compare_on, describe_arms, keep_report, show_final
 from search.retrain import confirmed, probabilities, train_all
-from search.session import data_fingerprint, make_runner, outcomes
+from search.session import check_fit, data_fingerprint, make_runner, open_folder, outcomes
 from search.settings import Settings, load_settings
 
 
@@ -54,13 +53,14 @@ def final_comparison(
     Raises:
         CKRMError: a training failed, or its weights are gone.
     """
-    networks = dict(zip(ARMS, (start, candidate), strict=True))
-    for widths in networks.values():
+    networks = (start, candidate)
+    for widths in networks:
         train_all(runner, widths, seeds)
     report: dict[str, Any] = {"margin": margin, "seeds": list(seeds)}
     report |= describe_arms(data, runner.layout, networks)
     for name, split in (("val", data.val), ("test", data.test)):
-        found = {arm: probabilities(runner, w, seeds, split) for arm, w in networks.items()}
+        arms = zip(ARMS, networks, strict=True)
+        found = {arm: probabilities(runner, widths, seeds, split) for arm, widths in arms}
         report[name] = compare_on(split.labels, found, data.class_names, margin)
     return report
 
@@ -68,8 +68,8 @@ def final_comparison(
 def final(folder: str, seeds: int = 5, first: int = 1, widths: Any = None, folds: int = 0) -> None:
     """Retrain the recommended and the starting network of a finished search; open the test split.
 
-    Writes final.json into the run folder, or final2.json where there is one. Trainings the folder
-    already has are not repeated.
+    Writes final.json into the run folder, or final_2.json where there is another. Trainings that
+    the folder already has are not repeated.
 
     Args:
         folder: the --out of an earlier `search.run`.
@@ -77,7 +77,8 @@ def final(folder: str, seeds: int = 5, first: int = 1, widths: Any = None, folds
         first: the first of them; seeds that the search did not use are free of its luck.
         widths: the candidate as JSON; the smallest that holds over the seeds by default.
         folds: judge on all training and test images instead, in so many parts, each by networks
-            that have not seen it; writes folds.json. More images, a narrower interval.
+            that have not seen it; writes folds3.json for 3. More images, a narrower interval. For
+            data with one image a patient: images are dealt out one by one.
     """
     place = Path(str(folder)).expanduser()
     marker = place / "run.json"
@@ -91,47 +92,70 @@ def final(folder: str, seeds: int = 5, first: int = 1, widths: Any = None, folds
     identity = json.loads(marker.read_text())
     pixels = identity.pop("pixels", None)
     settings = load_settings(None, identity)
+    if folds:
+        _check_folds(settings, folds)
     console = Console(width=None if Console().is_terminal else 160)
     data = read_data(console, settings)
     if data_fingerprint(data) != pixels:
         raise CKRMError("data", expected="the images the search had", received=f"other {data.name}")
-    parts = _parts(settings, data, folds) if folds else []
+    parts = make_folds(data, folds, settings.seed) if folds else None
     numbers = range(first, first + seeds)
     start, margin = settings.start, settings.margin
     with Progress(console, 2, margin, seeds) as progress:
         runner = make_runner(settings, data, place, progress)
-        if widths is not None:
-            best = (
-                Widths.from_dict(widths) if isinstance(widths, dict) else Widths.from_json(widths)
-            )
-        else:
-            history = outcomes([t for t in runner.journal.read() if t.epochs == settings.epochs])
-            good = [o for o in history if acceptable(o, history, margin)]
-            order = [o.widths for o in sorted(good, key=lambda o: o.params)]
-            best = confirmed(runner, start, order, numbers, margin)
-        if folds:
-            runners = [
-                make_runner(settings, part, place / f"folds{folds}" / f"fold{i}", progress)
-                for i, part in enumerate(parts, start=1)
-            ]
-            report = fold_comparison(runners, start, best, numbers, margin)
-        else:
+        best = _candidate(settings, runner, numbers) if widths is None else _read(widths)
+        if parts is None:
             report = final_comparison(data, runner, start, best, numbers, margin)
-    name = "folds" if folds else "final"
-    path = first_unused(place, lambda n: f"{name}{n if n > 1 else ''}.json")
-    write_atomically(path, json.dumps(report, indent=1) + "\n")
+    if parts is not None:
+        with Progress(console, 2 * folds, margin, seeds) as progress:
+            runners = _fold_runners(console, settings, parts, place / f"folds{folds}", progress)
+            report = {
+                "margin": margin,
+                "seeds": list(numbers),
+                **describe_arms(data, settings.layout, (start, best)),
+                "folds": fold_comparison(runners, start, best, numbers, margin),
+            }
+    keep_report(place, f"folds{folds}" if folds else "final", report)
     show_final(console, report)
 
 
-def _parts(settings: Settings, data: Dataset, count: int) -> list[Dataset]:
+def _check_folds(settings: Settings, count: int) -> None:
+    if count < 2:
+        raise CKRMError("--folds", expected="0, or at least 2", received=count)
     if settings.data.startswith(EGD_PREFIX) and settings.split == "patient":
         raise CKRMError(
             "--folds",
-            expected="a search whose data are split by image",
-            received="one split by patient",
-            hint="Folds deal out images: one patient's would be on both sides.",
+            expected="data with one image a patient",
+            received="a search that split by patient",
+            hint="Folds deal out images: a patient's would be on both sides.",
         )
-    return make_folds(data, count, settings.seed)
+
+
+def _read(widths: Any) -> Widths:
+    return Widths.from_dict(widths) if isinstance(widths, dict) else Widths.from_json(widths)
+
+
+def _candidate(settings: Settings, runner: Runner, seeds: Sequence[int]) -> Widths:
+    """The smallest network of the search that holds over the seeds."""
+    history = outcomes([t for t in runner.journal.read() if t.epochs == settings.epochs])
+    good = [o for o in history if acceptable(o, history, settings.margin)]
+    order = [o.widths for o in sorted(good, key=lambda o: o.params)]
+    return confirmed(runner, settings.start, order, seeds, settings.margin)
+
+
+def _fold_runners(
+    console: Console,
+    settings: Settings,
+    parts: Iterable[Dataset],
+    folder: Path,
+    progress: Progress,
+) -> Iterator[Runner]:
+    """One runner a fold, each with a folder of its own that is bound to the fold's images."""
+    for number, part in enumerate(parts, start=1):
+        console.rule(f"{part.name}: {len(part.test)} images to judge", align="left")
+        check_fit(settings, part)
+        place = open_folder(str(folder / f"fold{number}"), {"pixels": data_fingerprint(part)})
+        yield make_runner(settings, part, place, progress)
 
 
 if __name__ == "__main__":

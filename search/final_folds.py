@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ckrm_tf.tuning.runner import Runner
 from ckrm_tf.widths import Widths
-from search.final_stats import ARMS, compare_on, describe_arms
+from search.final_stats import ARMS, compare_on
 from search.retrain import probabilities, train_all
 
 
 def fold_comparison(
-    runners: Sequence[Runner],
+    runners: Iterable[Runner],
     start: Widths,
     candidate: Widths,
     seeds: Sequence[int],
@@ -22,29 +22,30 @@ def fold_comparison(
 ) -> dict[str, Any]:
     """Train both networks with every seed in every fold; compare them on the folds' test images.
 
+    An AUC is the mean over the folds of the AUC within a fold: the scores of two folds come from
+    two networks and are not comparable. One seed stands for the networks of all folds, so the
+    spread over seeds is that of a mean of so many trainings.
+
     Args:
-        runners: one a fold (`ckrm_tf.data.folds`); each must keep weights.
+        runners: one a fold (`ckrm_tf.data.folds`), taken one after the other; each must keep
+            weights.
         start, candidate, seeds, margin: as for `search.final.final_comparison`.
 
     Returns:
-        As `final_comparison`, with "folds" in place of "val" and "test". A seed's probabilities are
-        those of its networks of all folds, one network an image.
+        What `search.final_stats.compare_on` finds over all images, plain values for JSON.
 
     Raises:
         CKRMError: a training failed, or its weights are gone.
     """
-    networks = dict(zip(ARMS, (start, candidate), strict=True))
     found: dict[str, list[np.ndarray]] = {arm: [] for arm in ARMS}
-    for runner in runners:
-        for arm, widths in networks.items():
+    labels, place = [], []
+    names: tuple[str, ...] = ()
+    for number, runner in enumerate(runners):
+        test, names = runner.data.test, runner.data.class_names
+        for arm, widths in zip(ARMS, (start, candidate), strict=True):
             train_all(runner, widths, seeds)
-            found[arm].append(probabilities(runner, widths, seeds, runner.data.test))
-    data = runners[0].data
-    labels = np.concatenate([runner.data.test.labels for runner in runners])
+            found[arm].append(probabilities(runner, widths, seeds, test))
+        labels.append(test.labels)
+        place.append(np.full(len(test), number))
     joined = {arm: np.concatenate(parts, axis=1) for arm, parts in found.items()}
-    return {
-        "margin": margin,
-        "seeds": list(seeds),
-        **describe_arms(data, runners[0].layout, networks),
-        "folds": compare_on(labels, joined, data.class_names, margin) | {"count": len(runners)},
-    }
+    return compare_on(np.concatenate(labels), joined, names, margin, np.concatenate(place))

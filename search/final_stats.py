@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -15,6 +17,7 @@ from ckrm_tf import stats
 from ckrm_tf.data import Dataset
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.layout import Layout
+from ckrm_tf.tuning.journal import keep
 from ckrm_tf.widths import Widths
 from search.console import count
 
@@ -29,11 +32,11 @@ SPLITS = {
 
 
 def describe_arms(
-    data: Dataset, layout: Layout, networks: Mapping[str, Widths]
+    data: Dataset, layout: Layout, networks: Sequence[Widths]
 ) -> dict[str, dict[str, Any]]:
-    """Widths and cost of each network."""
+    """Widths and cost of the network of each of `ARMS`."""
     found = {}
-    for arm, widths in networks.items():
+    for arm, widths in zip(ARMS, networks, strict=True):
         cost = widths.cost(data.input_shape, data.classes, layout)
         found[arm] = {
             "widths": widths.to_dict(),
@@ -45,17 +48,34 @@ def describe_arms(
 
 
 def compare_on(
-    labels: np.ndarray, found: dict[str, np.ndarray], names: Sequence[str], margin: float
+    labels: np.ndarray,
+    found: dict[str, np.ndarray],
+    names: Sequence[str],
+    margin: float,
+    folds: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """All statistics of one split; `found` holds (seeds, n, classes) for each of `ARMS`."""
+    """All statistics of one split.
+
+    Args:
+        labels: (n,) class indices.
+        found: (seeds, n, classes) probabilities of each of `ARMS`.
+        names: of the classes.
+        margin: of non-inferiority.
+        folds: (n,) fold of each image, of cross-validation. The paper's ANOVA and DeLong's test
+            are about single networks: with folds they are left out.
+    """
     start, candidate = (found[arm] for arm in ARMS)
-    verdict = stats.non_inferiority(labels, start, candidate, margin=margin)
-    aucs = {arm: [stats.macro_auc(labels, p) for p in found[arm]] for arm in ARMS}
-    return {
+    verdict = stats.non_inferiority(labels, start, candidate, margin=margin, folds=folds)
+    report = {
         "non_inferiority": asdict(verdict) | {"text": str(verdict)},
-        "anova": _anova(aucs["start"], aucs["candidate"]),
+        **{arm: _describe(labels, found[arm], names, folds) for arm in ARMS},
+    }
+    if folds is not None:
+        return report | {"folds": len(np.unique(folds)), "images": len(labels)}
+    aucs = [report[arm]["macro_auc_by_seed"]["values"] for arm in ARMS]
+    return report | {
+        "anova": _anova(*aucs),
         "delong": {name: _delong(labels == i, start, candidate, i) for i, name in enumerate(names)},
-        **{arm: _describe(labels, found[arm], names) for arm in ARMS},
     }
 
 
@@ -75,18 +95,21 @@ def _delong(
     return [asdict(stats.delong(truth, a[:, index], b[:, index])) for a, b in pairs]
 
 
-def _describe(labels: np.ndarray, arm: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
-    aucs = [stats.macro_auc(labels, one) for one in arm]
+def _describe(
+    labels: np.ndarray, arm: np.ndarray, names: Sequence[str], folds: np.ndarray | None
+) -> dict[str, Any]:
+    parts = [slice(None)] if folds is None else [folds == fold for fold in np.unique(folds)]
+    aucs = [fmean(stats.macro_auc(labels[p], one[p]) for p in parts) for one in arm]
     classes = {}
     for index, name in enumerate(names):
         # One class against the rest is a data set of two classes, whose macro AUC is its AUC.
         p = arm[:, :, index]
         two = np.stack([1 - p, p], axis=2)
-        interval = stats.macro_auc_interval((labels == index).astype(int), two)
+        interval = stats.macro_auc_interval((labels == index).astype(int), two, folds=folds)
         hits = [stats.sensitivity(labels, one)[index] for one in arm]
         classes[name] = {"auc": asdict(interval), "sensitivity": _mean_interval(hits)}
     return {
-        "macro_auc": asdict(stats.macro_auc_interval(labels, arm)),
+        "macro_auc": asdict(stats.macro_auc_interval(labels, arm, folds=folds)),
         "macro_auc_by_seed": asdict(stats.spread(aucs)) | {"values": aucs},
         "accuracy": _mean_interval([stats.accuracy(labels, one) for one in arm]),
         "classes": classes,
@@ -99,8 +122,14 @@ def _mean_interval(intervals: Sequence[stats.Interval]) -> dict[str, Any]:
     return means | {"confidence": intervals[0].confidence, "values": [i.value for i in intervals]}
 
 
+def keep_report(folder: Path, name: str, report: dict[str, Any]) -> Path:
+    """Write name.json, or name_2.json where name.json is another report: none is overwritten."""
+    text = json.dumps(report, indent=1) + "\n"
+    return keep(folder, lambda n: f"{name}_{n}.json" if n > 1 else f"{name}.json", text)
+
+
 def show_final(console: Console, report: dict[str, Any]) -> None:
-    """Print a report of `final_comparison` or `fold_comparison`."""
+    """Print a report of `search.final`."""
     for arm in ARMS:
         one = report[arm]
         share = one["params"] / report["start"]["params"]
@@ -115,18 +144,19 @@ def show_final(console: Console, report: dict[str, Any]) -> None:
             continue
         split = report[name]
         table = Table(title=f"{title}, {len(report['seeds'])} seed(s)", box=None)
-        for head in ("", *ARMS, "DeLong p, by seed"):
+        for head in ("", *ARMS, *(["DeLong p, by seed"] if "delong" in split else [])):
             table.add_column(head)
         table.add_row("macro AUC", *(_words(split[arm]["macro_auc"]) for arm in ARMS))
         table.add_row("accuracy", *(_words(split[arm]["accuracy"]) for arm in ARMS))
-        for label, tests in split["delong"].items():
+        for label in split["start"]["classes"]:
+            tests = split.get("delong", {}).get(label, [])
             p_values = ", ".join(f"{t['p_value']:.3f}" for t in tests)
             cells = [[split[arm]["classes"][label][k] for arm in ARMS] for k in _PARTS]
             table.add_row(f"AUC {label}", *map(_words, cells[0]), p_values)
             table.add_row(f"sensitivity {label}", *map(_words, cells[1]))
         console.print(table)
         console.print(f"AUC difference {split['non_inferiority']['text']}", highlight=False)
-        p_value = split["anova"]["p_value"]
+        p_value = split.get("anova", {}).get("p_value")
         if p_value is not None:
             console.print(f"one-way ANOVA over seeds: p = {p_value:.3f}", highlight=False)
 

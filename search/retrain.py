@@ -31,6 +31,7 @@ def train_all(runner: Runner, widths: Widths, seeds: Sequence[int]) -> list[floa
                 f"training of {widths} with seed {training.seed}",
                 expected="a finished training",
                 received=training.reason,
+                hint=f"Recorded in {runner.journal.path}: without that line it is trained again.",
             )
     return [t.val_auc for t in found if t.val_auc is not None]
 

@@ -132,7 +132,8 @@ def finish(
             soft_wrap=True,
         )
     tests = {
-        name: _test(data, runner, outcome) for name, outcome in (("start", start), ("best", best))
+        name: _test(settings, data, runner, outcome)
+        for name, outcome in (("start", start), ("best", best))
     }
     verdict = non_inferiority(
         data.test.labels, tests["start"], tests["best"], margin=settings.margin
@@ -152,7 +153,7 @@ def finish(
         "machine": platform.platform(),
     }
     export = first_unused(folder, lambda n: f"export{n}")
-    model = _load(runner, best)
+    model = _load(settings, runner, best)
     exported = export_model(
         model,
         export,
@@ -201,40 +202,46 @@ def _describe(
     }
 
 
-def _test(data: Dataset, runner: Runner, outcome: Outcome) -> Any:
+def _test(settings: Settings, data: Dataset, runner: Runner, outcome: Outcome) -> Any:
     """Test probabilities of every seed trained: (seeds, n, classes)."""
     model = runner.build(outcome.widths)
     found = []
-    for path in _weights(runner, outcome):
+    for path in _weights(settings, runner, outcome):
         model.load_weights(path)
         found.append(predict(model, data.test, data.scale))
     return found
 
 
-def _load(runner: Runner, outcome: Outcome) -> keras.Model:
+def _load(settings: Settings, runner: Runner, outcome: Outcome) -> keras.Model:
     """The network as its first seed left it: the luckiest would promise too much."""
     model = runner.build(outcome.widths)
-    model.load_weights(_weights(runner, outcome)[0])
+    model.load_weights(_weights(settings, runner, outcome)[0])
     return model
 
 
-def _weights(runner: Runner, outcome: Outcome) -> list[Path]:
-    """The weight files of every seed that could be trained, in the order of the journal.
+def _weights(settings: Settings, runner: Runner, outcome: Outcome) -> list[Path]:
+    """The weight files of every seed of the search that could be trained, the first seed first.
 
     Raises:
-        CKRMError: when there is none.
+        CKRMError: when one is not there.
     """
-    trained = [
-        runner.weights_path(training.widths, training.seed)
+    # Further seeds are those of `search.final`.
+    seeds = range(settings.seed, settings.seed + settings.most_seeds)
+    trained = sorted(
+        training.seed
         for training in runner.journal.read()
-        if training.widths == outcome.widths and training.status == COMPLETED
-    ]
-    found = [path for path in trained if path is not None and path.exists()]
-    if not found:
+        if training.widths == outcome.widths
+        and training.status == COMPLETED
+        and training.epochs == settings.epochs
+        and training.seed in seeds
+    )
+    paths = [runner.weights_path(outcome.widths, seed) for seed in trained]
+    found = [path for path in paths if path is not None and path.exists()]
+    if not found or len(found) < len(trained):
         raise CKRMError(
             "weights",
-            expected=f"those of {outcome.widths}",
-            received="none",
+            expected=f"those of {outcome.widths}, seeds {trained}",
+            received=f"{len(found)} file(s)",
             hint="Were they moved out of the run folder?",
         )
     return found

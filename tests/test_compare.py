@@ -426,6 +426,13 @@ def test_a_budget_counts_full_trainings():
     assert [len(begun_within(trainings, n, 4)) for n in (1, 2, 3, 9)] == [1, 4, 5, 5]
 
 
+def test_a_budget_counts_whole_trials():
+    trainings = [training(out, 0.9, seed=s) for out in (64, 32, 16) for s in (1, 2, 3)]
+    assert [len(begun_within(trainings, n, 4, 3)) for n in (2, 3, 8, 9)] == [0, 3, 6, 9]
+    # A hopeless network is given up after its first seed.
+    assert len(begun_within([*trainings[:4], *trainings[6:]], 4, 4, 3)) == 4
+
+
 def test_what_is_looked_at():
     options, _ = load_options(None, {"trainings": 16, "random_trainings": 40})
     assert options.looked_at("ckrm") == [10, 16]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,9 +11,10 @@ from sklearn.metrics import roc_auc_score
 from ckrm_tf.data.folds import folds
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.training import predict
+from ckrm_tf.tuning.journal import FAILED, Training
 from ckrm_tf.widths import Stage, Widths
-from search import final as command
 from search.final import final
+from search.retrain import train_all
 from search.session import data_fingerprint, make_runner, open_folder
 from search.settings import load_settings
 
@@ -35,41 +35,71 @@ def run_folder(tmp_path_factory, tiny_data):
     return settings, open_folder(str(root / "run"), settings.fingerprint() | {"pixels": pixels})
 
 
-def test_folds_judge_every_image_with_the_network_that_has_not_seen_it(run_folder, tiny_data):
-    settings, folder = run_folder
+@pytest.fixture(scope="module")
+def judged(run_folder):
+    """The run folder once the folds have been trained, and its report."""
+    _, folder = run_folder
     final(str(folder), seeds=2, folds=2, widths=SMALLER.to_dict())
-    report = json.loads((folder / "folds.json").read_text())
+    return folder, json.loads((folder / "folds2.json").read_text())
+
+
+def test_folds_judge_every_image_with_the_network_that_has_not_seen_it(
+    run_folder, judged, tiny_data
+):
+    (settings, _), (folder, report) = run_folder, judged
     assert report["seeds"] == [1, 2]
     assert report["candidate"]["params"] < report["start"]["params"]
     assert not {"val", "test"} & set(report)
+    found = report["folds"]
+    assert (found["folds"], found["images"]) == (2, len(tiny_data.train) + len(tiny_data.test))
+    assert not {"anova", "delong"} & set(found)
     # The same from the weights on disk, with another library's AUC.
-    parts = folds(tiny_data, 2, settings.seed)
-    truth = np.concatenate([part.test.labels for part in parts])
     for arm, widths in (("start", settings.start), ("candidate", SMALLER)):
-        expected = []
-        for seed in (1, 2):
-            scores = []
-            for i, part in enumerate(parts, start=1):
-                runner = make_runner(settings, part, folder / "folds2" / f"fold{i}")
-                model = runner.build(widths)
+        expected = np.zeros((2, 2))
+        for i, part in enumerate(folds(tiny_data, 2, settings.seed)):
+            runner = make_runner(settings, part, folder / "folds2" / f"fold{i + 1}")
+            model = runner.build(widths)
+            for seed in (1, 2):
                 model.load_weights(runner.weights_path(widths, seed))
-                scores.append(predict(model, part.test, tiny_data.scale))
-            found = np.concatenate(scores)
-            expected.append(roc_auc_score(truth, found, multi_class="ovr", average="macro"))
-        aucs = report["folds"][arm]["macro_auc_by_seed"]["values"]
-        assert aucs == pytest.approx(expected, abs=1e-6)
+                scores = predict(model, part.test, tiny_data.scale)
+                expected[seed - 1, i] = roc_auc_score(
+                    part.test.labels, scores, multi_class="ovr", average="macro"
+                )
+        assert found[arm]["macro_auc_by_seed"]["values"] == pytest.approx(expected.mean(axis=1))
+        assert found[arm]["macro_auc"]["value"] == pytest.approx(expected.mean())
 
 
-def test_again_nothing_is_trained_and_the_earlier_report_stays(run_folder):
-    _, folder = run_folder
+def test_again_nothing_is_trained_and_the_report_is_the_same(judged):
+    folder, report = judged
     journals = sorted(folder.glob("folds2/*/trials.jsonl"))
     before = [path.read_bytes() for path in journals]
-    earlier = (folder / "folds.json").read_bytes()
     final(str(folder), seeds=2, folds=2, widths=SMALLER.to_json())
     assert [path.read_bytes() for path in journals] == before
     assert len(before) == 2
-    assert (folder / "folds.json").read_bytes() == earlier
-    assert json.loads((folder / "folds2.json").read_text()) == json.loads(earlier)
+    assert [p.name for p in folder.glob("folds*.json")] == ["folds2.json"]
+    # Another report is written beside it.
+    final(str(folder), seeds=1, folds=2, widths=SMALLER.to_json())
+    assert json.loads((folder / "folds2.json").read_text()) == report
+    assert json.loads((folder / "folds2_2.json").read_text())["seeds"] == [1]
+
+
+def test_networks_of_other_folds_are_not_taken_for_those(judged):
+    folder, _ = judged
+    marker = folder / "folds2" / "fold2" / "run.json"
+    before = marker.read_text()
+    marker.write_text(json.dumps({"pixels": "of another dealing"}))
+    with pytest.raises(CKRMError, match="another pixels"):
+        final(str(folder), seeds=2, folds=2, widths=SMALLER.to_json())
+    marker.write_text(before)
+
+
+def test_a_training_that_failed_is_named_with_its_record(run_folder, tiny_data, tmp_path):
+    settings, _ = run_folder
+    runner = make_runner(settings, tiny_data, tmp_path)
+    failed = Training(SMALLER, 1, settings.epochs, FAILED, 1, 1, reason="out of memory")
+    runner.journal.append(failed)
+    with pytest.raises(CKRMError, match=r"received out of memory[\s\S]*trials\.jsonl"):
+        train_all(runner, SMALLER, (1,))
 
 
 def test_final_needs_a_run_folder(tmp_path):
@@ -79,7 +109,11 @@ def test_final_needs_a_run_folder(tmp_path):
 
 @pytest.mark.parametrize(
     ("flags", "named"),
-    [({"folds": 1}, "folds"), ({"folds": -1}, "--folds"), ({"seeds": 0}, "--seeds")],
+    [
+        ({"folds": 1}, "--folds: expected 0, or at least 2"),
+        ({"folds": -1}, "--folds"),
+        ({"seeds": 0}, "--seeds"),
+    ],
 )
 def test_bad_numbers_are_refused_before_training(run_folder, flags, named):
     _, folder = run_folder
@@ -87,8 +121,9 @@ def test_bad_numbers_are_refused_before_training(run_folder, flags, named):
         final(str(folder), **flags)
 
 
-def test_patients_are_not_dealt_out(run_folder, tiny_data):
-    settings = replace(run_folder[0], data="egd-cxr:somewhere", split="patient")
+def test_patients_are_not_dealt_out(tmp_path):
+    settings = load_settings(None, {"data": "egd-cxr:somewhere"})
+    folder = open_folder(str(tmp_path / "run"), settings.fingerprint() | {"pixels": "any"})
+    # Before any film is decoded: there is none.
     with pytest.raises(CKRMError, match="split by patient"):
-        command._parts(settings, tiny_data, 2)
-    assert len(command._parts(replace(settings, split="image"), tiny_data, 2)) == 2
+        final(str(folder), folds=2)

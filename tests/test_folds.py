@@ -41,7 +41,7 @@ def numbers_of(split):
 
 @pytest.mark.parametrize("count", [2, 3, 5])
 def test_every_image_is_judged_once_by_who_has_not_seen_it(data, count):
-    found = folds(data, count)
+    found = list(folds(data, count))
     pool = numbers_of(data.train) + numbers_of(data.test)
     judged = [n for part in found for n in numbers_of(part.test)]
     assert sorted(judged) == sorted(pool)
@@ -58,7 +58,7 @@ def test_every_image_is_judged_once_by_who_has_not_seen_it(data, count):
 
 @pytest.mark.parametrize("count", [2, 3, 5])
 def test_folds_are_alike(data, count):
-    found = folds(data, count)
+    found = list(folds(data, count))
     sizes = [len(part.test) for part in found]
     assert max(sizes) - min(sizes) <= 1
     for label in range(3):
@@ -84,11 +84,11 @@ def test_every_fold_is_as_likely(data):
 
 def test_what_only_some_splits_have_is_left_out(data):
     with_gaze = replace(data, train=numbered(COUNTS["train"], 0, gaze=True))
-    assert folds(with_gaze, 2)[0].train.gaze is None
+    assert next(folds(with_gaze, 2)).train.gaze is None
     everywhere = replace(
         with_gaze, **{n: numbered(COUNTS[n], 50, gaze=True) for n in ("val", "test")}
     )
-    part = folds(everywhere, 2)[0]
+    part = next(folds(everywhere, 2))
     assert part.train.gaze.shape == part.train.images.shape[:3]
 
 

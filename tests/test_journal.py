@@ -13,7 +13,14 @@ import pytest
 import ckrm_tf
 from ckrm_tf import CKRMError, Stage, Widths
 from ckrm_tf.measure.signal import Signal
-from ckrm_tf.tuning.journal import COMPLETED, FAILED, Journal, Training, write_atomically
+from ckrm_tf.tuning.journal import (
+    COMPLETED,
+    FAILED,
+    Journal,
+    Training,
+    keep,
+    write_atomically,
+)
 from ckrm_tf.tuning.metrics import trial_metrics
 
 WIDTHS = Widths(8, (Stage(1, 4, 8), Stage(2, 4, 8)))
@@ -219,3 +226,12 @@ def test_metrics_of_a_trial_are_means_over_its_seeds():
     assert (metrics["params"], metrics["macs"]) == (1000, 5000)
     assert (metrics["steps"], metrics["seconds"]) == (80, 4.5)
     assert all(type(v) is float for v in metrics.values())
+
+
+def test_a_report_is_kept_once_and_never_overwritten(tmp_path):
+    def name(number):
+        return f"report{number}.json"
+
+    found = [keep(tmp_path, name, text).name for text in ("one", "two", "one", "two", "three")]
+    assert found == [f"report{n}.json" for n in (1, 2, 1, 2, 3)]
+    assert [p.read_text() for p in sorted(tmp_path.iterdir())] == ["one", "two", "three"]

@@ -18,7 +18,7 @@ from ckrm_tf.tuning.history import Outcome
 from ckrm_tf.tuning.journal import COMPLETED, FAILED, Journal, Training
 from ckrm_tf.tuning.runner import Runner
 from search.cli import main
-from search.run import _load, recommend, run
+from search.run import _load, _weights, recommend, run
 from search.settings import load_settings
 
 FLAGS = [
@@ -207,13 +207,20 @@ def test_the_first_seed_that_could_be_trained_is_exported(tmp_path, tiny_data):
     outcome = Outcome(start, (0.9, 0.9), start.params())
     journal.append(Training(start, 1, 1, FAILED, start.params(), 0, reason="killed"))
     with pytest.raises(CKRMError, match="weights: expected those of"):
-        _load(runner, outcome)
-    runner.run(start, 2)
-    runner.run(start, 3)
+        _load(settings, runner, outcome)
+    for seed in (3, 2, settings.most_seeds + 1):
+        runner.run(start, seed)
     expected = runner.build(start)
     expected.load_weights(runner.weights_path(start, 2))
-    for found, right in zip(_load(runner, outcome).weights, expected.weights, strict=True):
+    for found, right in zip(
+        _load(settings, runner, outcome).weights, expected.weights, strict=True
+    ):
         np.testing.assert_array_equal(found, right)
+    # The seeds of `search.final` are not the search's.
+    assert len(_weights(settings, runner, outcome)) == 2
+    runner.weights_path(start, 3).rename(tmp_path / "elsewhere.h5")
+    with pytest.raises(CKRMError, match=r"seeds \[2, 3\], received 1 file"):
+        _weights(settings, runner, outcome)
 
 
 def test_the_environment_is_left_alone():

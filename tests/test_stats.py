@@ -199,6 +199,60 @@ def test_bootstrap_covers_the_true_difference(seeds, seed_noise):
     assert interval.low < truth < interval.high
 
 
+def cross_validated(rng, parts, seeds, offset=0.0):
+    """Labels, fold of each image, scores: each fold has networks of its own, shifted as they go."""
+    drawn = [simulated(rng, (20, 20, 20), 1.5, seeds, 0.3, 0.6) for _ in range(parts)]
+    labels = np.concatenate([labels for labels, _ in drawn])
+    shifts = [offset * rng.normal(size=(seeds, 1, 3)) for _ in drawn]
+    scores = np.concatenate([s + d for (_, s), d in zip(drawn, shifts, strict=True)], axis=1)
+    return labels, np.repeat(np.arange(parts), 60), scores
+
+
+def test_the_auc_of_folds_is_the_mean_of_theirs():
+    labels, folds, scores = cross_validated(np.random.default_rng(21), 3, 2, offset=50.0)
+    expected = [
+        roc_auc_score(np.eye(3)[labels[folds == f]], s[folds == f], average="macro")
+        for s in scores
+        for f in range(3)
+    ]
+    interval = stats.macro_auc_interval(labels, scores, folds=folds)
+    assert interval.value == pytest.approx(np.mean(expected))
+    verdict = stats.non_inferiority(labels, scores, scores[:1], folds=folds)
+    assert verdict.auc_candidate == pytest.approx(np.mean(expected[:3]))
+    # Scores of different networks have no common scale: put together they would rank nothing.
+    assert stats.macro_auc(labels, scores[0]) < interval.value - 0.1
+    one = np.zeros(len(labels), int)
+    assert stats.paired_bootstrap(labels, *scores, folds=one) == stats.paired_bootstrap(
+        labels, *scores
+    )
+
+
+def test_bootstrap_over_folds_covers_the_true_difference():
+    rng = np.random.default_rng(22)
+    covered, widths, runs = 0, [], 120
+    for _ in range(runs):
+        labels, folds, scores = cross_validated(rng, 3, 6, offset=5.0)
+        result = stats.paired_bootstrap(labels, scores[:3], scores[3:], folds=folds, samples=200)
+        covered += result.low <= 0 <= result.high
+        widths.append(result.high - result.low)
+        # One fold alone says less.
+        first = folds == 0
+        alone = stats.paired_bootstrap(
+            labels[first], scores[:3, first], scores[3:, first], samples=200
+        )
+        widths[-1] /= alone.high - alone.low
+    assert covered / runs >= 0.9
+    assert np.mean(widths) < 0.75
+
+
+def test_folds_must_have_every_class_and_one_number_an_image():
+    labels, folds, scores = cross_validated(np.random.default_rng(23), 2, 1)
+    with pytest.raises(CKRMError, match="folds: expected shape"):
+        stats.macro_auc_interval(labels, scores, folds=folds[1:])
+    with pytest.raises(CKRMError, match="none of class 2"):
+        stats.macro_auc_interval(labels, scores, folds=labels == 2)
+
+
 def test_one_seed_is_not_a_network():
     rng = np.random.default_rng(12)
     labels, scores = simulated(rng, (60, 60, 60), 1.5, 10, 0.2, 0.5)

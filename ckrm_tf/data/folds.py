@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import fields, replace
 
 import numpy as np
@@ -10,33 +11,43 @@ from ckrm_tf.data.dataset import Dataset, Split, check_dataset
 from ckrm_tf.errors import CKRMError
 
 
-def folds(data: Dataset, count: int, seed: int = 1) -> list[Dataset]:
+def folds(data: Dataset, count: int, seed: int = 1) -> Iterator[Dataset]:
     """`count` data sets whose test splits are disjoint and together all training and test images.
 
     A test split of a hundred images cannot tell two networks of nearly equal AUC apart; all images
-    can. Those of the validation split chose the network, so they are trained on and never judged.
-    The images of each class are dealt out at random, a fold's share the same to one image. The
-    validation split of a fold is its test split: nothing may be chosen by it.
+    can. Those of the validation split, whose AUC chose the network, are trained on and never
+    judged; the training images had a say too, through the networks trained on them and their
+    lambda, so only the weights are new to a judged image. The validation split of a fold is its
+    test split: nothing may be chosen by it.
 
-    Images are dealt one by one. Where a patient has several, do not use this: images of one
-    patient would be on both sides.
+    Images are dealt one by one, those of each class at random, evenly to one image. Where a patient
+    has several, do not use this: images of one patient would be on both sides.
 
     Args:
         data: the splits that the search had.
         count: number of folds.
         seed: of the dealing.
 
+    Returns:
+        The folds one after the other, each a copy of the images. Gaze maps, ids or regions that
+        not all splits have are left out.
+
     Raises:
         CKRMError: fewer than two folds, or a class with fewer images than folds.
     """
     if isinstance(count, bool) or not isinstance(count, int) or count < 2:
         raise CKRMError("folds", expected="a whole number of at least 2", received=count)
-    pool = _joined(data.train, data.test)
+    labels = np.concatenate([data.train.labels, data.test.labels])
+    return _cut(data, _deal(data, labels, count, seed), count)
+
+
+def _deal(data: Dataset, labels: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """The fold of each image of the training and the test split, in that order."""
     rng = np.random.default_rng(seed)
-    place = np.empty(len(pool), np.int64)
+    place = np.empty(len(labels), np.int64)
     dealt = 0
     for label, name in enumerate(data.class_names):
-        members = rng.permutation(np.flatnonzero(pool.labels == label))
+        members = rng.permutation(np.flatnonzero(labels == label))
         if len(members) < count:
             raise CKRMError(
                 f"class {name!r}: images for {count} folds",
@@ -46,13 +57,16 @@ def folds(data: Dataset, count: int, seed: int = 1) -> list[Dataset]:
         # Going on where the last class ended keeps the folds' sizes equal.
         place[members] = (dealt + np.arange(len(members))) % count
         dealt += len(members)
-    found = []
+    return place
+
+
+def _cut(data: Dataset, place: np.ndarray, count: int) -> Iterator[Dataset]:
     for number in range(count):
+        pool = _joined(data.train, data.test)
         judged = _taken(pool, place == number)
         train = _joined(_taken(pool, place != number), data.val)
         name = f"{data.name}, fold {number + 1} of {count}"
-        found.append(check_dataset(replace(data, name=name, train=train, val=judged, test=judged)))
-    return found
+        yield check_dataset(replace(data, name=name, train=train, val=judged, test=judged))
 
 
 def _arrays(split: Split) -> dict[str, np.ndarray | None]:

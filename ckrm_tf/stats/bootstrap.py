@@ -82,22 +82,33 @@ def _resample_seeds(aucs: np.ndarray, stretch: float, rng: np.random.Generator) 
 
 
 def _replicates(
-    labels: np.ndarray, arms: list[np.ndarray], samples: int, seed: int, confidence: float
+    labels: np.ndarray,
+    arms: list[np.ndarray],
+    parts: list[np.ndarray],
+    samples: int,
+    seed: int,
+    confidence: float,
 ) -> list[np.ndarray]:
-    """(samples,) resampled macro AUCs of each arm (seeds, n, classes), images paired across."""
+    """(samples,) resampled macro AUCs of each arm (seeds, n, classes), images paired across.
+
+    Each part (indices of images) is resampled on its own, and their AUCs averaged.
+    """
     check_confidence(confidence)
     if isinstance(samples, bool) or not isinstance(samples, int) or samples < 100:
         raise CKRMError("bootstrap samples", expected="at least 100", received=samples)
     rng = np.random.default_rng(seed)
-    stretches = _seed_stretch([len(arm) for arm in arms], confidence)
+    # Every part has trainings of its own, which are degrees of freedom of their own.
+    stretches = _seed_stretch([len(arm) for arm in arms for _ in parts], confidence)[:: len(parts)]
     rows = max(1, BLOCK // len(labels))
-    blocks: list[list[np.ndarray]] = [[] for _ in arms]
+    found = np.zeros((len(arms), samples))
     for start in range(0, samples, rows):
-        weights = _image_weights(labels, min(rows, samples - start), rng)
-        for block, arm, stretch in zip(blocks, arms, stretches, strict=True):
-            aucs = np.stack([weighted_macro_auc(labels, one, weights) for one in arm])
-            block.append(_resample_seeds(aucs, stretch, rng))
-    return [np.concatenate(block) for block in blocks]
+        here = slice(start, min(start + rows, samples))
+        for part in parts:
+            weights = _image_weights(labels[part], here.stop - here.start, rng)
+            for total, arm, stretch in zip(found, arms, stretches, strict=True):
+                aucs = [weighted_macro_auc(labels[part], one[part], weights) for one in arm]
+                total[here] += _resample_seeds(np.stack(aucs), stretch, rng)
+    return list(found / len(parts))
 
 
 def _percentiles(replicates: np.ndarray, confidence: float) -> tuple[float, float]:
@@ -106,14 +117,28 @@ def _percentiles(replicates: np.ndarray, confidence: float) -> tuple[float, floa
     return float(low), float(high)
 
 
-def _mean_auc(labels: np.ndarray, arm: np.ndarray) -> float:
-    return float(np.mean([macro_auc(labels, one) for one in arm]))
+def _parts(truth: np.ndarray, arms: list[np.ndarray], folds: ArrayLike | None) -> list[np.ndarray]:
+    """Indices of the images of each fold, or one part of all; every part has every class."""
+    if folds is None:
+        return [np.arange(len(truth))]
+    place = np.asarray(folds)
+    if place.shape != truth.shape:
+        raise CKRMError("folds", expected=f"shape {truth.shape}", received=place.shape)
+    parts = [np.flatnonzero(place == fold) for fold in np.unique(place)]
+    for part in parts:
+        check_seeds(truth[part], arms[0][:, part])
+    return parts
+
+
+def _mean_auc(labels: np.ndarray, arm: np.ndarray, parts: list[np.ndarray]) -> float:
+    return float(np.mean([macro_auc(labels[part], one[part]) for one in arm for part in parts]))
 
 
 def macro_auc_interval(
     labels: ArrayLike,
     probabilities: ArrayLike,
     *,
+    folds: ArrayLike | None = None,
     samples: int = 2000,
     seed: int = 1,
     confidence: float = 0.95,
@@ -123,10 +148,11 @@ def macro_auc_interval(
     Arguments and errors as in `paired_bootstrap`, for one arm.
     """
     truth, arm = check_seeds(labels, probabilities)
-    (replicates,) = _replicates(truth, [arm], samples, seed, confidence)
+    parts = _parts(truth, [arm], folds)
+    (replicates,) = _replicates(truth, [arm], parts, samples, seed, confidence)
     # With few seeds their widened spread reaches beyond what an AUC can be.
     low, high = np.clip(_percentiles(replicates, confidence), 0.0, 1.0)
-    return Interval(_mean_auc(truth, arm), float(low), float(high), confidence)
+    return Interval(_mean_auc(truth, arm, parts), float(low), float(high), confidence)
 
 
 def paired_bootstrap(
@@ -134,6 +160,7 @@ def paired_bootstrap(
     probabilities_a: ArrayLike,
     probabilities_b: ArrayLike,
     *,
+    folds: ArrayLike | None = None,
     samples: int = 2000,
     seed: int = 1,
     confidence: float = 0.95,
@@ -148,6 +175,9 @@ def paired_bootstrap(
         labels: (n,), class indices; every class must occur.
         probabilities_a: (n, classes), or (seeds, n, classes) for several trainings.
         probabilities_b: the same of the other network; its number of seeds may differ.
+        folds: (n,), the fold of each image, where every fold has networks of its own. Scores of
+            different networks are not comparable, so the AUC is then the mean over the folds of
+            the AUC within a fold, and images and trainings are drawn within their fold.
         samples: number of resamples, at least 100.
         seed: of the drawing; equal seeds give equal results.
         confidence: of the two-sided interval.
@@ -157,10 +187,13 @@ def paired_bootstrap(
     """
     truth, first = check_seeds(labels, probabilities_a)
     _, second = check_seeds(labels, probabilities_b)
-    replicates_a, replicates_b = _replicates(truth, [first, second], samples, seed, confidence)
+    parts = _parts(truth, [first, second], folds)
+    replicates_a, replicates_b = _replicates(
+        truth, [first, second], parts, samples, seed, confidence
+    )
     replicates = replicates_b - replicates_a
     low, high = _percentiles(replicates, confidence)
-    auc_a, auc_b = _mean_auc(truth, first), _mean_auc(truth, second)
+    auc_a, auc_b = (_mean_auc(truth, arm, parts) for arm in (first, second))
     return BootstrapDifference(
         auc_a,
         auc_b,

@@ -56,6 +56,7 @@ def non_inferiority(
     candidate: ArrayLike,
     *,
     margin: float = 0.02,
+    folds: ArrayLike | None = None,
     samples: int = 2000,
     seed: int = 1,
     confidence: float = 0.95,
@@ -68,6 +69,7 @@ def non_inferiority(
         candidate: the same of the smaller network.
         margin: the loss of macro AUC that would still be accepted, above 0. Choose it before
             looking at the results.
+        folds: (n,), the fold of each image, for probabilities of cross-validation.
         samples: number of resamples, at least 100.
         seed: of the drawing.
         confidence: of the two-sided interval whose lower end decides.
@@ -78,7 +80,13 @@ def non_inferiority(
     if not 0 < margin < 1:
         raise CKRMError("margin", expected="between 0 and 1, such as .02", received=margin)
     result = paired_bootstrap(
-        labels, reference, candidate, samples=samples, seed=seed, confidence=confidence
+        labels,
+        reference,
+        candidate,
+        folds=folds,
+        samples=samples,
+        seed=seed,
+        confidence=confidence,
     )
     worse = int(np.sum(result.replicates <= -margin))
     non_inferior = result.low > -margin

@@ -155,6 +155,15 @@ def first_unused(folder: Path, name: Callable[[int], str]) -> Path:
     return next(path for n in count(1) if not (path := folder / name(n)).exists())
 
 
+def keep(folder: Path, name: Callable[[int], str], text: str) -> Path:
+    """Write a report under the first of `name(1)`, `name(2)`, ... that is unused or holds it."""
+    paths = (folder / name(n) for n in count(1))
+    path = next(p for p in paths if not p.exists() or p.read_text() == text)
+    if not path.exists():
+        write_atomically(path, text)
+    return path
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Replace a small file in one step: a crash leaves the old one or the new one, whole."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
