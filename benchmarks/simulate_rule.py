@@ -12,6 +12,7 @@ over the worlds.
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from statistics import fmean
@@ -20,7 +21,8 @@ import fire
 
 from ckrm_tf.measure.signal import Signal
 from ckrm_tf.tuning.history import Outcome
-from ckrm_tf.tuning.propose import Rule, propose
+from ckrm_tf.tuning.propose import propose
+from ckrm_tf.tuning.rule import Rule
 from ckrm_tf.widths import Widths
 
 MARGIN = 0.02
@@ -96,10 +98,12 @@ def main(
     """
     start = Widths.from_rule(32, 2.0, (1, 1, 1, 1))
     print(f"{worlds} worlds, {trials} trials, from {start}")
-    print(f"{'margin':>8}{'repeats':>9}{'median':>12}{'75%':>12}{'90%':>12}{'trainings':>11}")
-    for margin in (MARGIN, MARGIN / 2):
+    print(
+        f"{'level':>8}{'margin':>8}{'repeats':>9}{'median':>12}{'75%':>12}{'90%':>12}{'trainings':>11}"
+    )
+    for level, margin in itertools.product((False, True), (MARGIN, MARGIN / 2)):
         for repeats in (1, 2, 3):
-            rule = Rule(margin=margin, repeats=repeats)
+            rule = Rule(margin=margin, repeats=repeats, level=level)
             found = [
                 search(start, World(start, seed, loss, noise), rule, trials, confirm)
                 for seed in range(worlds)
@@ -107,7 +111,10 @@ def main(
             params = sorted(p for p, _ in found)
             spots = (params[int(q * worlds)] for q in (0.5, 0.75, 0.9))
             row = "".join(f"{p:>12,}" for p in spots)
-            print(f"{margin:>8}{repeats:>9}{row}{fmean(n for _, n in found):>11.1f}", flush=True)
+            print(
+                f"{level!s:>8}{margin:>8}{repeats:>9}{row}{fmean(n for _, n in found):>11.1f}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -22,9 +22,11 @@ from ckrm_tf.tuning.history import Outcome, merged
 from ckrm_tf.tuning.journal import FAILED, Journal, Training, write_atomically
 from ckrm_tf.tuning.noise import NoisyPropose
 from ckrm_tf.tuning.oracle import CKRMOracle
-from ckrm_tf.tuning.propose import Strategy, propose, propose_uniform
+from ckrm_tf.tuning.propose import propose
+from ckrm_tf.tuning.rule import Strategy
 from ckrm_tf.tuning.runner import Runner
 from ckrm_tf.tuning.tuner import CKRMTuner
+from ckrm_tf.tuning.uniform import propose_uniform
 from ckrm_tf.widths import Widths
 from search.console import Progress
 from search.settings import Settings

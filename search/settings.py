@@ -17,7 +17,7 @@ from ckrm_tf.errors import CKRMError, unknown_name
 from ckrm_tf.layout import Layout
 from ckrm_tf.measure.criteria import criterion
 from ckrm_tf.training import Recipe
-from ckrm_tf.tuning.propose import Rule
+from ckrm_tf.tuning.rule import Rule
 from ckrm_tf.widths import Widths
 
 STRATEGIES = ("ckrm", "uniform", "noise")
@@ -52,6 +52,7 @@ class Settings:
     bold: float
     floor: int
     depth: bool
+    level: bool
     confirm: int
     filters: int
     growth: float
@@ -98,6 +99,7 @@ class Settings:
             bold=self.bold,
             floor=self.floor,
             depth=self.depth,
+            level=self.level,
             repeats=max(1, self.confirm),
         )
 

@@ -12,7 +12,8 @@ from ckrm_tf.tuning.history import Outcome
 from ckrm_tf.tuning.journal import COMPLETED, Training
 from ckrm_tf.tuning.metrics import OBJECTIVE, trial_metrics
 from ckrm_tf.tuning.oracle import REPEAT, CKRMOracle
-from ckrm_tf.tuning.propose import Rule, propose
+from ckrm_tf.tuning.propose import propose
+from ckrm_tf.tuning.rule import Rule
 from ckrm_tf.tuning.space import declare
 
 # KerasTuner's locks ask for the thread's name the old way.

@@ -14,13 +14,18 @@ import ckrm_tf
 from ckrm_tf import CKRMError, Stage, Widths
 from ckrm_tf.measure.signal import Signal
 from ckrm_tf.tuning.history import Outcome, merged
+from ckrm_tf.tuning.moves import levelled, shrunk
 from ckrm_tf.tuning.noise import NoisyPropose
-from ckrm_tf.tuning.propose import Rule, propose, propose_uniform
+from ckrm_tf.tuning.propose import propose
+from ckrm_tf.tuning.rule import Rule
+from ckrm_tf.tuning.uniform import propose_uniform
 
 START = Widths(64, (Stage(3, 64, 256), Stage(4, 128, 512)))
 FILTERS = tuple(name for name, _ in START.items() if not name.endswith("/blocks"))
 QUIET = Signal(redundancy=0.0, needed=1.0, excess=0.0)
-RULE = Rule(depth=False, repeats=1)
+# Proportions are kept, so that what a move does is plain to see.
+RULE = Rule(depth=False, repeats=1, level=False)
+LEVEL = replace(RULE, level=True)
 
 
 def outcome(widths: Widths, *aucs: float, **signals: Signal) -> Outcome:
@@ -83,7 +88,7 @@ def test_redundancy_up_to_the_tolerance_is_none():
 
 
 def test_depth_shrinks_too_when_asked_and_stays_above_zero():
-    proposal = propose([outcome(START, 0.9)], Rule())
+    proposal = propose([outcome(START, 0.9)], Rule(level=False))
     assert [s.blocks for s in proposal.stages] == [2, 2]
     shallow = Widths(8, (Stage(1, 8, 8),))
     assert propose([outcome(shallow, 0.9)], Rule()).stages[0].blocks == 1
@@ -192,6 +197,46 @@ def test_only_a_clear_loss_condemns_all_that_is_narrower(lost, condemned):
     assert (propose(history, RULE) != scaled(kept, 0.5)) == condemned
 
 
+@pytest.mark.parametrize("step", [0.5, 0.7, 0.84])
+def test_levelling_takes_from_the_heaviest_stage_until_the_parameters_are_down(step):
+    start = Widths.from_rule(32, 2.0, (1, 1, 1, 1))
+    found = propose([outcome(start, 0.9)], replace(LEVEL, bold=step))
+    # As many parameters as all widths alike would leave; the last small step may go too far.
+    target = scaled(start, step).params()
+    assert 0.85 * target < found.params() <= target
+    stages = dict(zip(("stage1", "stage2", "stage3", "stage4"), start.stages, strict=True))
+    shares = [b.mid / a.mid for a, b in zip(stages.values(), found.stages, strict=True)]
+    assert shares == sorted(shares, reverse=True)
+    assert shares[:2] == [1, 1]
+    assert found.stem == start.stem
+
+
+def test_levelling_makes_no_stage_outweigh_the_others():
+    history = [outcome(Widths.from_rule(32, 2.0, (1, 1, 1, 1)), 0.9)]
+    while history[-1].params > 30_000:
+        history.append(outcome(propose(history, LEVEL), 0.9))
+    narrow = history[-1].widths
+    assert max(s.mid for s in narrow.stages) <= 2 * min(s.mid for s in narrow.stages)
+
+
+def test_levelling_goes_further_where_kernels_are_redundant():
+    loud = outcome(START, 0.9, stage1_mid=redundant(0.5), stage2_mid=redundant(0.9))
+    plain, found = (propose([o], LEVEL) for o in (outcome(START, 0.9), loud))
+    assert found.stages[0].mid <= 32
+    assert found.stages[0].mid < plain.stages[0].mid
+    assert found.params() <= shrunk(loud, LEVEL, 0.5, FILTERS).params() < plain.params()
+
+
+def test_levelling_keeps_what_it_is_not_given_and_stops_at_keep_and_floor():
+    first = frozenset(n for n in FILTERS if not n.startswith("stage2"))
+    found = levelled(outcome(START, 0.9), LEVEL, 0.5, [first])
+    assert found.stages[1] == START.stages[1]
+    # The first stage cannot give so much: it gives what it may.
+    assert LEVEL.keep * 64 <= found.stem < 64
+    small = Widths(4, (Stage(1, 4, 4),))
+    assert levelled(outcome(small, 0.9), LEVEL, 0.5, [frozenset(FILTERS)]) == small
+
+
 def test_gentler_steps_follow_and_the_rule_ends():
     found = follow([outcome(START, 0.9)], RULE, auc=0.5)
     shares = [w.stages[1].out / 512 for w in found]
@@ -247,7 +292,7 @@ def test_none_when_every_move_is_exhausted():
 
 def test_a_start_below_the_floor_is_kept_not_widened():
     small = Widths(2, (Stage(1, 2, 64),))
-    proposal = propose([Outcome(small, (0.9,), 10)], Rule())
+    proposal = propose([Outcome(small, (0.9,), 10)], Rule(level=False))
     assert proposal == Widths(2, (Stage(1, 2, 32),))
 
 
@@ -293,6 +338,7 @@ def test_any_course_stays_in_the_box_and_repeats_only_what_it_may(strategy, star
     rule = Rule(
         floor=data.draw(st.integers(1, 8)),
         depth=data.draw(st.booleans()),
+        level=data.draw(st.booleans()),
         repeats=data.draw(st.integers(1, 3)),
     )
 
@@ -320,14 +366,16 @@ def test_any_course_stays_in_the_box_and_repeats_only_what_it_may(strategy, star
 
 @pytest.mark.parametrize("auc", [0.9, 0.5])
 @pytest.mark.parametrize("strategy", [propose, propose_uniform, NoisyPropose(3)])
-def test_every_search_ends(strategy, auc):
+@pytest.mark.parametrize("level", [True, False])
+def test_every_search_ends(level, strategy, auc):
     """Nothing lost ends at the floor, everything lost when the moves are used up."""
-    history = [outcome(START, 0.9)]
-    while (widths := strategy(history, RULE)) is not None:
+    history, rule = [outcome(START, 0.9)], replace(RULE, level=level)
+    while (widths := strategy(history, rule)) is not None:
         history.append(outcome(widths, auc))
         assert len(history) < 200
-    floored = all(w == 4 for n, w in history[-1].widths.items() if not n.endswith("/blocks"))
-    assert floored == (auc == 0.9)
+    widths = [w for n, w in history[-1].widths.items() if not n.endswith("/blocks")]
+    # Levelling ends where a tenth can no longer be saved.
+    assert (max(widths) <= (8 if level else 4)) == (auc == 0.9)
 
 
 def test_uniform_bisects_between_the_last_good_and_the_first_bad():

@@ -11,7 +11,8 @@ from rich.console import Console
 from ckrm_tf import CKRMError, Stage, Widths
 from ckrm_tf.tuning.journal import COMPLETED, FAILED, Training
 from ckrm_tf.tuning.noise import NoisyPropose
-from ckrm_tf.tuning.propose import propose, propose_uniform
+from ckrm_tf.tuning.propose import propose
+from ckrm_tf.tuning.uniform import propose_uniform
 from search.console import Progress, count, duration, show_data, show_trials
 from search.session import data_fingerprint, make_oracle, open_folder, outcomes
 from search.settings import load_settings

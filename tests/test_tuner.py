@@ -14,7 +14,8 @@ from ckrm_tf.training import Recipe, Trainer, predict
 from ckrm_tf.tuning.history import Outcome
 from ckrm_tf.tuning.journal import COMPLETED, FAILED, Journal
 from ckrm_tf.tuning.oracle import CKRMOracle
-from ckrm_tf.tuning.propose import Rule, propose
+from ckrm_tf.tuning.propose import propose
+from ckrm_tf.tuning.rule import Rule
 from ckrm_tf.tuning.runner import Runner
 from ckrm_tf.tuning.tuner import CKRMTuner
 

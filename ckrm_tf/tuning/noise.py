@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from ckrm_tf.measure.signal import Signal
 from ckrm_tf.tuning.history import Outcome
-from ckrm_tf.tuning.propose import Rule, propose
+from ckrm_tf.tuning.propose import propose
+from ckrm_tf.tuning.rule import Rule
 from ckrm_tf.widths import Widths
 
 

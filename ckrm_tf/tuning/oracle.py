@@ -10,7 +10,8 @@ from ckrm_tf.layout import Layout
 from ckrm_tf.measure.signal import SIGNAL_PARTS, Signal
 from ckrm_tf.tuning.history import Outcome, merged
 from ckrm_tf.tuning.metrics import OBJECTIVE
-from ckrm_tf.tuning.propose import Rule, Strategy, propose
+from ckrm_tf.tuning.propose import propose
+from ckrm_tf.tuning.rule import Rule, Strategy
 from ckrm_tf.widths import Widths
 
 # How often the network of a trial was tried before; named as KerasTuner's own "tuner/epochs".

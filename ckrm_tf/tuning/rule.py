@@ -1,0 +1,59 @@
+"""The settings of a proposal, and what a strategy is."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ckrm_tf.errors import CKRMError
+from ckrm_tf.tuning.history import Outcome
+from ckrm_tf.widths import Widths
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """The settings of a proposal.
+
+    Attributes:
+        margin: largest acceptable loss of validation AUC against trial 0.
+        bold: factor on every width while the AUC holds, or what saves as many parameters.
+        gentle: factors to try after the bold one has failed, in this order.
+        keep: smallest share of a width that one step keeps, however redundant it is.
+        tolerance: redundancy up to this counts as none.
+        least: smallest share of the parent's parameters that a move must save.
+        floor: smallest width.
+        depth: shrink blocks per stage too.
+        level: take parameters from the heaviest stages first; else every width shrinks alike.
+        repeats: seeds that the parent, and the starting network, are trained with once a child has
+            lost the AUC; 1 takes every AUC at its word.
+    """
+
+    margin: float = 0.02
+    bold: float = 0.5
+    gentle: tuple[float, ...] = (0.7, 0.84)
+    keep: float = 0.25
+    tolerance: float = 0.01
+    least: float = 0.1
+    floor: int = 4
+    depth: bool = True
+    level: bool = True
+    repeats: int = 3
+
+    def __post_init__(self) -> None:
+        for step in (self.bold, self.keep, *self.gentle):
+            if not 0 < step < 1:
+                raise CKRMError("rule: a step", expected="a factor between 0 and 1", received=step)
+        if not self.margin >= 0 or min(self.floor, self.repeats) < 1:
+            raise CKRMError(
+                "rule", expected="margin >= 0, floor >= 1 and repeats >= 1", received=self
+            )
+
+
+class Strategy(Protocol):
+    """Anything that maps a history to the next widths, or None when it has nothing left."""
+
+    def __call__(
+        self, history: Sequence[Outcome], rule: Rule, running: Collection[Widths] = ()
+    ) -> Widths | None:
+        """The next widths to try."""
