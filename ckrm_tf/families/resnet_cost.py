@@ -1,66 +1,21 @@
 """Parameters and multiply-accumulates of a network by arithmetic, block by block.
 
-Mirrors `ckrm_tf.resnet`: whoever changes a block there changes its cost here, and the tests
-compare the two on random widths.
+Mirrors `ckrm_tf.families.resnet_model`: whoever changes a block there changes its cost here, and
+the tests compare the two on random widths.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ckrm_tf.design.cost import Cost
 from ckrm_tf.errors import CKRMError
-from ckrm_tf.layers.slim_shape import check_groups, slim_shape
-from ckrm_tf.layout import Layout
+from ckrm_tf.families.arithmetic import conv_bn_cost, downsampled
+from ckrm_tf.families.layout import Layout
+from ckrm_tf.layers.slim_shape import slim_shape
 
 if TYPE_CHECKING:
-    from ckrm_tf.widths import Stage, Widths
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """Trainable parameters, moving statistics and multiply-accumulates; costs add up."""
-
-    params: int = 0
-    statistics: int = 0
-    macs: int = 0
-
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(
-            self.params + other.params,
-            self.statistics + other.statistics,
-            self.macs + other.macs,
-        )
-
-    @property
-    def total(self) -> int:
-        """What Keras's `count_params()` reads: trainable and moving statistics."""
-        return self.params + self.statistics
-
-
-def conv_bn_cost(
-    size: tuple[int, int],
-    channels: int,
-    filters: int,
-    kernel: int,
-    *,
-    bias: bool,
-    groups: int = 1,
-) -> Cost:
-    """A convolution whose output is `size` (height, width), and the batch norm after it."""
-    check_groups(channels, groups)
-    check_groups(filters, groups)
-    weights = kernel * kernel * channels * filters // groups
-    return Cost(
-        params=weights + (filters if bias else 0) + 2 * filters,
-        statistics=2 * filters,
-        macs=weights * size[0] * size[1],
-    )
-
-
-def downsampled(size: tuple[int, int], stride: int) -> tuple[int, int]:
-    """The size after a strided convolution with "same" padding."""
-    return -(-size[0] // stride), -(-size[1] // stride)
+    from ckrm_tf.families.widths import Stage, Widths
 
 
 def slim_cost(

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ckrm_tf.cost import Cost, network_cost
+from ckrm_tf.design.cost import Cost
 from ckrm_tf.errors import CKRMError
-from ckrm_tf.layout import Layout
+from ckrm_tf.families.layout import Layout
+from ckrm_tf.families.resnet_cost import network_cost
 
 DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 

@@ -10,10 +10,10 @@ import keras
 import numpy as np
 
 from ckrm_tf.errors import CKRMError, unknown_name
-from ckrm_tf.measure.kernels import ConvolutionKernel, model_kernels
-from ckrm_tf.measure.redundancy import THRESHOLD, Redundancy, check_pairs, check_threshold
-from ckrm_tf.measure.similarity import resolve_epsilon
-from ckrm_tf.measure.table import redundancy_of
+from ckrm_tf.measures.kernels import ConvolutionKernel, model_kernels
+from ckrm_tf.measures.redundancy import THRESHOLD, Redundancy, check_pairs, check_threshold
+from ckrm_tf.measures.similarity import resolve_epsilon
+from ckrm_tf.measures.table import redundancy_of
 
 PREFIX = "lambda/"
 MEAN = "ckrm"

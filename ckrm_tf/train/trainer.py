@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -12,50 +12,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from ckrm_tf.batches import Batches, scaled
 from ckrm_tf.data.dataset import Dataset, Split
 from ckrm_tf.errors import CKRMError
-from ckrm_tf.optimizer import FusedAdam
 from ckrm_tf.stats import macro_auc
+from ckrm_tf.train.batches import Batches, scaled
+from ckrm_tf.train.optimizer import FusedAdam
+from ckrm_tf.train.recipe import Recipe
 
 PREDICT_BATCH = 128
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """How every network of a search is trained: the same for all, so that widths alone differ.
-
-    Attributes:
-        epochs: passes over the training images.
-        batch_size: images a step.
-        learning_rate: Adam's, at the start of a cosine decay to zero.
-        l1: L1 penalty on every convolution kernel; it lets unneeded kernels die, which is what
-            lambda sees. 0 trains unregularised.
-        shift: augmentation by random shifts of up to so many pixels.
-    """
-
-    epochs: int = 12
-    batch_size: int = 32
-    learning_rate: float = 1e-3
-    l1: float = 1e-4
-    shift: int = 0
-
-    def __post_init__(self) -> None:
-        wrong = [
-            k for k, v in asdict(self).items() if not (v > 0 or (k in ("l1", "shift") and v == 0))
-        ]
-        if wrong:
-            raise CKRMError(
-                f"recipe {wrong[0]}", expected="a positive number", received=getattr(self, wrong[0])
-            )
-
-    def with_epochs(self, epochs: int) -> Recipe:
-        """The same recipe for another number of epochs."""
-        return replace(self, epochs=int(epochs))
-
-    def regularizer(self) -> Any:
-        """The kernel regulariser to build the network with, or None."""
-        return keras.regularizers.L1(self.l1) if self.l1 else None
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from ckrm_tf.compiled import compiled
 from ckrm_tf.errors import CKRMError
-from ckrm_tf.measure.blocks import ALPHA, UNROLL, block_psi, block_shape, cuts
+from ckrm_tf.measures.blocks import ALPHA, UNROLL, block_psi, block_shape, cuts
+from ckrm_tf.measures.compiled import compiled
 
 EPSILON_SHARE = 0.25
 # Relative to the mean square of the kernel. Their squares are float32 numbers; below the first and

@@ -1,8 +1,18 @@
-"""What a criterion says of one width: plain numbers, so that a proposal needs no Keras."""
+"""The one small interface by which any criterion steers the search. Pure.
+
+A criterion looks at the kernels that share a width and answers with a `Signal`: how redundant
+they are, how many of them are needed, and a finer number that ranks widths when nothing is
+redundant outright. The proposal knows signals only, not criteria.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ckrm_tf.measures.kernels import ConvolutionKernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,3 +32,5 @@ class Signal:
 
 
 SIGNAL_PARTS = tuple(part.name for part in fields(Signal))
+
+Criterion = Callable[[Sequence["ConvolutionKernel"]], Signal]

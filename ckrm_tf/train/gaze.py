@@ -14,7 +14,8 @@ from ckrm_tf.errors import CKRMError
 from ckrm_tf.layers.cam import cam_model
 from ckrm_tf.layers.gaze_grid import gaze_to_grid
 from ckrm_tf.layers.ggcam_loss import GGCAMLoss
-from ckrm_tf.training import Recipe, Trained, Trainer, TrainingNetwork
+from ckrm_tf.train.recipe import Recipe
+from ckrm_tf.train.trainer import Trained, Trainer, TrainingNetwork
 
 
 @dataclass(frozen=True, slots=True)

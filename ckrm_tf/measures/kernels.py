@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from ckrm_tf.measure.similarity import as_vectors
+from ckrm_tf.measures.similarity import as_vectors
 
 CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
 TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)

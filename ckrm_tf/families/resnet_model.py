@@ -7,12 +7,12 @@ from typing import Any, Literal
 import keras
 from keras import layers
 
-from ckrm_tf.cost import network_cost
 from ckrm_tf.errors import unknown_name
+from ckrm_tf.families.layout import Layout
+from ckrm_tf.families.resnet_cost import network_cost
+from ckrm_tf.families.widths import Stage, Widths
 from ckrm_tf.layers.cam import CAMHead
 from ckrm_tf.layers.slim_conv import SlimConv2D
-from ckrm_tf.layout import Layout
-from ckrm_tf.widths import Stage, Widths
 
 # Keras's .99 needs some 500 steps to forget its start; a search's trainings are shorter than that.
 BN_MOMENTUM = 0.9

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from ckrm_tf.errors import CKRMError
-from ckrm_tf.measure.similarity import (
+from ckrm_tf.measures.similarity import (
     check_shape,
     initial_variance,
     kernel_similarity,

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from ckrm_tf.errors import CKRMError
-from ckrm_tf.measure.kernels import ConvolutionKernel, model_kernels
-from ckrm_tf.measure.redundancy import (
+from ckrm_tf.measures.kernels import ConvolutionKernel, model_kernels
+from ckrm_tf.measures.redundancy import (
     QUANTILES,
     THRESHOLD,
     Redundancy,
@@ -19,7 +19,7 @@ from ckrm_tf.measure.redundancy import (
     null,
     redundancy,
 )
-from ckrm_tf.measure.similarity import resolve_epsilon
+from ckrm_tf.measures.similarity import resolve_epsilon
 
 COLUMNS = (
     "name", "shape", "lambda", "null", "mean",
