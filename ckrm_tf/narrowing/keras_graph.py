@@ -34,6 +34,11 @@ class Step:
     inputs: tuple[Any, ...]
     outputs: tuple[Any, ...]
 
+    @property
+    def key(self) -> int:
+        """What identifies the call: the `id` of its first output, which lives with the model."""
+        return id(self.outputs[0])
+
     def filled(self, values: dict[int, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments with each symbolic tensor replaced by `values[id(tensor)]`."""
 

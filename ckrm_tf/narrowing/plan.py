@@ -217,7 +217,5 @@ def _profile(
         if name not in counts:
             counts[name] = np.zeros(len(channels.units.members[name]), int)
         counts[name][place] += 1
-    parts = tuple(
-        (name, (0, *np.cumsum(found).tolist())) for name, found in sorted(counts.items())
-    )
+    parts = tuple((name, (0, *np.cumsum(found).tolist())) for name, found in sorted(counts.items()))
     return int(np.sum(units == ALWAYS)), parts

@@ -105,7 +105,7 @@ class Rewriter:
             ) from error
 
     def _edited_call(self, step: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
-        for edit in self._edits.get(id(step.outputs[0]), ()):
+        for edit in self._edits.get(step.key, ()):
             if not edit.call or self._whole(edit):
                 continue
             args, kwargs = _placed((args, kwargs), edit.path, self._value(edit))
@@ -160,7 +160,9 @@ class Rewriter:
             self.notes.append(f"{layer.name}: its {key} was made for the old shape and is left out")
         for key in zeros:
             if np.size(getattr(initializers[key], "value", 0)) > 1:
-                self.notes.append(f"{layer.name}: its {key} is an array of the old shape: zeros now")
+                self.notes.append(
+                    f"{layer.name}: its {key} is an array of the old shape: zeros now"
+                )
             else:
                 self._restore.append((twin, key, initializers[key]))
         return twin

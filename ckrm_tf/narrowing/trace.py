@@ -38,7 +38,8 @@ class Read:
     """A kernel that reads channels: axis `axis` of `variable` goes with axis `along` of an input.
 
     `prepare` makes what the kernel multiplies from the input, where that is not the input itself.
-    `groups` is the number of equal blocks of channels that the kernel's axis stands for.
+    `groups` is the number of equal blocks of channels that the kernel's axis stands for; `bias` is
+    the variable that is added to what the kernel makes.
     """
 
     variable: Any
@@ -47,6 +48,7 @@ class Read:
     index: int
     along: int
     groups: int = 1
+    bias: Any = None
     prepare: Callable[[Any], Any] | None = None
 
 
@@ -78,6 +80,7 @@ class Trace:
     paths: dict[int, str] = field(default_factory=dict)
     layers: list[tuple[str, Any]] = field(default_factory=list)
     shapes: dict[int, Shape] = field(default_factory=dict)
+    first_shape: dict[int, Shape] = field(default_factory=dict)
     _born: dict[tuple[int, str], Ids] = field(default_factory=dict)
     _tied: dict[Any, list[Label]] = field(default_factory=dict)
 
@@ -133,7 +136,9 @@ class Call:
         step: the call itself, for its arguments.
     """
 
-    def __init__(self, trace: Trace, step: keras_graph.Step, path: str, labels: list[Label]) -> None:
+    def __init__(
+        self, trace: Trace, step: keras_graph.Step, path: str, labels: list[Label]
+    ) -> None:
         self.trace, self.step, self.path, self.labels = trace, step, path, labels
         self.layer = step.operation
         self.shapes = [trace.shapes.get(id(x), tuple(x.shape)) for x in step.inputs]
@@ -161,6 +166,7 @@ class Call:
         index: int = 0,
         along: int = -1,
         groups: int = 1,
+        bias: Any = None,
         prepare: Callable[[Any], Any] | None = None,
     ) -> None:
         """Axis `axis` of a kernel reads these channels, along axis `along` of input `index`.
@@ -170,10 +176,11 @@ class Call:
         self.use(variable, axis, ids if ids is None or groups == 1 else ids[: len(ids) // groups])
         if ids is None:
             return
-        read = Read(
-            variable, axis % len(variable.shape), ids, index, along, groups, prepare
-        )
-        self.trace.reads.setdefault(id(self.step), []).append(read)
+        axis %= len(variable.shape)
+        known = self.trace.reads.setdefault(self.step.key, [])
+        # A nested model that is called twice is walked twice.
+        if not any(r.variable is variable and r.index == index for r in known):
+            known.append(Read(variable, axis, ids, index, along, groups, bias, prepare))
 
     def sets(
         self,
@@ -195,7 +202,7 @@ class Call:
         if ids is None:
             return
         path = setting if isinstance(setting, tuple) else (setting,)
-        where = id(self.step.outputs[0]) if call else id(self.layer)
+        where = self.step.key if call else id(self.layer)
         place = (where, path)
         known = self.trace.edits.get(place)
         if known is not None:
@@ -215,9 +222,12 @@ class Call:
     def only(self, axis: int, index: int = 0) -> Ids | None:
         """The atoms along one axis; what another axis carries is frozen."""
         label = self.labels[index]
-        for other, ids in enumerate(label):
-            if other != axis % len(label):
+        kept: Label = [None] * len(label)
+        kept[axis] = label[axis]
+        for ids, same in zip(label, kept, strict=True):
+            if ids is not same:
                 self.freeze(ids, "it mixes positions along the axis")
+        self.labels[index] = kept
         return label[axis]
 
     def macs(self, *factors: Ids | int | None) -> None:
@@ -229,7 +239,9 @@ class Call:
     def result(self, ids: Ids | None, axis: int = -1, index: int = 0) -> list[Label]:
         """One output whose axis `axis` carries `ids`; its other axes are those of the input."""
         rank = len(self.out_shapes[0])
-        label: Label = list(self.labels[index]) if len(self.labels[index]) == rank else [None] * rank
+        label: Label = (
+            list(self.labels[index]) if len(self.labels[index]) == rank else [None] * rank
+        )
         label[axis] = ids
         return [label]
 
@@ -329,11 +341,10 @@ def _checked(found: list[Label], call: Call) -> list[Label]:
 def _count(trace: Trace, step: keras_graph.Step, path: str, found: list[Label]) -> None:
     for symbol, label in zip(step.outputs, found, strict=True):
         shape = trace.shapes.get(id(symbol), tuple(symbol.shape))
+        trace.first_shape.setdefault(id(step.operation), shape)
         sides = [side for side, ids in zip(shape[1:], label[1:], strict=True) if ids is None]
         factor = math.prod(side if side is not None else 1 for side in sides)
-        trace.activations.append(
-            Term(path, factor, tuple(ids for ids in label if ids is not None))
-        )
+        trace.activations.append(Term(path, factor, tuple(ids for ids in label if ids is not None)))
 
 
 def concrete_shapes(model: Any, input_shapes: list[Shape]) -> dict[int, Shape]:

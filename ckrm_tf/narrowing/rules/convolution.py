@@ -56,7 +56,7 @@ def convolution(call: Call) -> list[Label]:
         equal_blocks(call, made, layer.groups)
         if ids is not None:
             equal_blocks(call, ids, layer.groups)
-    call.read(layer.kernel, -2, ids, along=axis, groups=layer.groups)
+    call.read(layer.kernel, -2, ids, along=axis, groups=layer.groups, bias=layer.bias)
     call.use(layer.kernel, -1, made)
     call.use(layer.bias, 0, made)
     call.sets("filters", made)
@@ -89,7 +89,7 @@ def transposed(call: Call) -> list[Label]:
     ids = call.only(axis)
     check_activation(layer.activation, axis, len(call.shapes[0]))
     made = call.new(layer.filters)
-    call.read(layer.kernel, -1, ids, along=axis)
+    call.read(layer.kernel, -1, ids, along=axis, bias=layer.bias)
     call.use(layer.kernel, -2, made)
     call.use(layer.bias, 0, made)
     call.sets("filters", made)
@@ -136,7 +136,7 @@ def separable(call: Call) -> list[Label]:
             data_format=layer.data_format,
         )
 
-    call.read(layer.pointwise_kernel, -2, between, along=axis, prepare=prepare)
+    call.read(layer.pointwise_kernel, -2, between, along=axis, bias=layer.bias, prepare=prepare)
     call.use(layer.pointwise_kernel, -1, made)
     call.use(layer.bias, 0, made)
     call.sets("filters", made)

@@ -28,12 +28,14 @@ def dense(call: Call) -> list[Label]:
     check_activation(layer.activation, -1, rank)
     ids = call.channels()
     made = call.new(layer.units)
-    call.read(layer.kernel, 0, ids)
+    call.read(layer.kernel, 0, ids, bias=layer.bias)
     call.use(layer.kernel, 1, made)
     call.use(layer.bias, 0, made)
     call.sets("units", made)
     others = [i for i in call.labels[0][:-1] if i is not None]
-    sides = [s for s, i in zip(call.shapes[0][1:-1], call.labels[0][1:-1], strict=True) if i is None]
+    sides = [
+        s for s, i in zip(call.shapes[0][1:-1], call.labels[0][1:-1], strict=True) if i is None
+    ]
     call.macs(
         math.prod(s or 1 for s in sides),
         layer.kernel.shape[0] if ids is None else ids,

@@ -189,9 +189,7 @@ def dot(call: Call) -> list[Label]:
     a, b = (axes, axes) if isinstance(axes, int) else axes
     a, b = a % len(x), b % len(y)
     contracted(call, x[a], y[b])
-    label = [i for k, i in enumerate(x) if k != a] + [
-        i for k, i in enumerate(y) if k not in (0, b)
-    ]
+    label = [i for k, i in enumerate(x) if k != a] + [i for k, i in enumerate(y) if k not in (0, b)]
     # Two vectors give one number, kept as an axis of its own.
     return [label if len(label) == len(call.out_shapes[0]) else [None] * len(call.out_shapes[0])]
 

@@ -165,8 +165,6 @@ def flip(call: Call) -> list[Label]:
     return [label]
 
 
-
-
 @op_rule("Split")
 def split(call: Call) -> list[Label]:
     """Parts along an axis; where channels are split, the points follow the living ones."""
@@ -180,9 +178,7 @@ def split(call: Call) -> list[Label]:
         points = [len(ids) // sections * k for k in range(1, sections)]
     else:
         points = list(sections)
-    call.sets(
-        "indices_or_sections", ids, lambda alive: tuple(int(alive[:p].sum()) for p in points)
-    )
+    call.sets("indices_or_sections", ids, lambda alive: tuple(int(alive[:p].sum()) for p in points))
     found = []
     for part in np.split(ids, points):
         label = list(call.labels[0])
