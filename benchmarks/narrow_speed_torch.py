@@ -93,11 +93,11 @@ def timed(work: Callable[[], Any]) -> tuple[float, Any]:
     return round(time.process_time() - start, 3), result
 
 
-def narrow(name: str) -> dict[str, Any]:
-    """Counts and CPU seconds of one architecture, before and after half of every group."""
+def narrow(name: str, row: dict[str, Any]) -> None:
+    """Fills `row` with counts and CPU seconds, before and after half of every group."""
     size = SIZES.get(name, 224)
     image = torch.randn(1, 3, size, size)
-    row: dict[str, Any] = {"name": name, "size": size}
+    row["size"] = size
     row["build_seconds"], model = timed(lambda: build(name))
     row["params"], row["macs"] = parameters(model), macs(model, image)
 
@@ -126,21 +126,21 @@ def narrow(name: str) -> dict[str, Any]:
         output = model(image)
     if tuple(output.shape) != (1, CLASSES):
         raise ValueError(f"the narrowed network answers {tuple(output.shape)}, not (1, {CLASSES})")
-    return row
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="+", help="torchvision's names of architectures")
-    narrow(WARM_UP)
+    narrow(WARM_UP, {})
     rows = []
     for name in parser.parse_args().names:
+        row: dict[str, Any] = {"name": name}
         try:
-            row = narrow(name)
+            narrow(name, row)
         except Exception as error:  # a failure is a result here: it is kept with its reason
             where = traceback.extract_tb(error.__traceback__)[-1]
             place = f"{os.path.basename(where.filename)}:{where.lineno}"
-            row = {"name": name, "failure": f"{type(error).__name__}: {error} ({place})"}
+            row["failure"] = f"{type(error).__name__}: {error} ({place})"
         print(json.dumps(row), file=sys.stderr, flush=True)
         rows.append(row)
     versions = {

@@ -150,9 +150,8 @@ def gestures(folder: Path, cases: int = 400) -> Arrays:
     """Drawn movements of 23 body points, (cases, 25 frames, 92): x, y, z and visibility."""
     del folder
     rng = np.random.default_rng(0)
-    rest = rng.normal(0, 0.3, size=(1, 1, 23, 3))
-    speed = rng.gamma(1.0, 0.02, size=(cases, 1, 1, 1))
-    path = np.cumsum(rng.normal(size=(cases, 25, 23, 3)), axis=1)
-    points = rest + speed * path
+    rest = rng.normal(0, 0.5, size=(cases, 1, 23, 3))
+    speed = np.exp(rng.uniform(-9, -2, size=(cases, 1, 1, 1)))
+    points = rest + speed * np.cumsum(rng.normal(size=(cases, 25, 23, 3)), axis=1)
     seen = rng.uniform(0.7, 1.0, size=(cases, 25, 23, 1))
     return np.concatenate([points, seen], axis=-1).reshape(cases, 25, 92).astype(np.float32)

