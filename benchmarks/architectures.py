@@ -25,6 +25,7 @@ PARAMETERS = {
     "squeezenet1_0": 1_248_424,
     "mnasnet1_0": 4_383_312,
     "regnet_y_400mf": 4_344_144,
+    "vit_b_16": 86_567_656,
 }
 
 
@@ -215,7 +216,7 @@ def regnet_y_400mf() -> keras.Model:
     return classified(image, x, "regnet_y_400mf")
 
 
-OWN = {
+CONVOLUTIONAL = {
     build.__name__: build
     for build in (
         resnet18,

@@ -27,9 +27,10 @@ import fire
 import keras
 import numpy as np
 import rich.box
-from architectures import OWN, PARAMETERS
+from architectures import CONVOLUTIONAL, PARAMETERS
 from rich.console import Console
 from rich.table import Table
+from vision_transformer import vit_b_16
 
 from ckrm_tf import cost, narrow, width_groups
 from ckrm_tf.errors import CKRMError
@@ -45,6 +46,8 @@ APPLICATIONS = {
     "inception_v3": "InceptionV3",
     "convnext_tiny": "ConvNeXtTiny",
 }
+SIZES = {"inception_v3": 299}
+OWN = {**CONVOLUTIONAL, "vit_b_16": vit_b_16}
 NAMES = (*APPLICATIONS, *OWN)
 Row = dict[str, Any]
 
@@ -54,7 +57,8 @@ def build(name: str) -> keras.Model:
     if name in OWN:
         return OWN[name]()
     constructor = getattr(keras.applications, APPLICATIONS[name])
-    return constructor(weights=None, classifier_activation=None)
+    shape = (SIZES.get(name, 224), SIZES.get(name, 224), 3)
+    return constructor(weights=None, classifier_activation=None, input_shape=shape)
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:

@@ -41,40 +41,34 @@ def build(name: str) -> nn.Module:
     return torchvision.models.get_model(name, weights=None, **options).eval()
 
 
-def arguments(model: nn.Module) -> dict[str, Any]:
-    """What Torch-Pruning must be told of this model: its classifier, its heads of attention."""
-    heads = {
-        module: module.num_heads
+def classifier(model: nn.Module) -> list[nn.Module]:
+    """What must keep its width: all that Torch-Pruning has to be told of these networks."""
+    return [
+        module
         for module in model.modules()
-        if isinstance(module, nn.MultiheadAttention)
-    }
-    told: dict[str, Any] = {
-        "ignored_layers": [
-            module
-            for module in model.modules()
-            if isinstance(module, WEIGHTED)
-            and getattr(module, "out_features", getattr(module, "out_channels", 0)) == CLASSES
-        ],
-    }
-    if heads:
-        told["num_heads"] = heads
-        told["round_to"] = max(heads.values())
-    return told
+        if isinstance(module, WEIGHTED)
+        and getattr(module, "out_features", getattr(module, "out_channels", 0)) == CLASSES
+    ]
 
 
 def macs(model: nn.Module, image: torch.Tensor) -> int:
-    """Multiply-adds of all convolutions and dense layers, counted as `ckrm_tf.cost` counts them."""
+    """Multiply-adds of convolutions, dense layers and attention, as `ckrm_tf.cost` counts them."""
     total = 0
 
-    def count(module: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+    def count(module: Any, inputs: tuple[torch.Tensor, ...], output: Any) -> None:
         nonlocal total
+        if isinstance(module, nn.MultiheadAttention):  # its weights are no layers that are called
+            tokens, width = inputs[0].shape[-2:]
+            weights = module.in_proj_weight.numel() + module.out_proj.weight.numel()
+            total += tokens * weights + 2 * tokens**2 * width
+            return
         channels = -1 if isinstance(module, nn.Linear) else 1
         total += module.weight.numel() * (output.numel() // output.shape[channels])
 
     hooks = [
         module.register_forward_hook(count)
         for module in model.modules()
-        if isinstance(module, WEIGHTED)
+        if isinstance(module, (*WEIGHTED, nn.MultiheadAttention))
     ]
     with torch.no_grad():
         model(image)
@@ -103,8 +97,7 @@ def narrow(name: str, row: dict[str, Any]) -> None:
 
     def group() -> list[Any]:
         graph = tp.DependencyGraph().build_dependency(model, example_inputs=image)
-        ignored = arguments(model)["ignored_layers"]
-        return list(graph.get_all_groups(ignored_layers=ignored))
+        return list(graph.get_all_groups(ignored_layers=classifier(model)))
 
     row["group_seconds"], groups = timed(group)
     row["groups"] = len(groups)
@@ -114,7 +107,7 @@ def narrow(name: str, row: dict[str, Any]) -> None:
             image,
             importance=tp.importance.MagnitudeImportance(p=1),
             pruning_ratio=0.5,
-            **arguments(model),
+            ignored_layers=classifier(model),
         )
     )
     row["step_seconds"], _ = timed(pruner.step)
