@@ -95,7 +95,7 @@ def _satisfy(
         p
         for other in covers
         for n, p in (owner[u] for u in other)
-        if n == name and len([1 for m, q in map(owner.get, other) if q in keep[m]]) == 1
+        if n == name and sum(q in keep[m] for m, q in (owner[u] for u in other)) == 1
     }
     # The least wanted unit makes room, unless it alone holds another tensor.
     for unit in reversed(order[name].tolist()):
