@@ -191,7 +191,9 @@ def main(
     fold_numbers: Any = (1, 2),
 ) -> None:
     bench = Bench(data, out)
-    sizes, select, after = (x if isinstance(x, list | tuple) else (x,) for x in (sizes, select, after))
+    sizes, select, after = (
+        x if isinstance(x, list | tuple) else (x,) for x in (sizes, select, after)
+    )
     if part == "starts":
         for fold in range(FOLDS):
             bench.start(fold)

@@ -157,9 +157,7 @@ def _output(model: Any) -> tuple[str, str] | None:
     graph = model
     for _ in range(50):
         symbol = keras_graph.outputs(graph)[0]
-        step = next(
-            s for s in keras_graph.steps(graph) if any(x is symbol for x in s.outputs)
-        )
+        step = next(s for s in keras_graph.steps(graph) if any(x is symbol for x in s.outputs))
         if not keras_graph.is_model(step.operation):
             break
         graph = step.operation
@@ -189,16 +187,16 @@ def as_pixels(images: np.ndarray, scale: float, facts: ModelFacts) -> np.ndarray
     want = facts.shape
     for side, name in ((0, "height"), (1, "width")):
         if want[side] is not None and images.shape[side + 1] != want[side]:
-            raise CKRMError(
-                f"images: {name}", expected=want[side], received=images.shape[side + 1]
-            )
+            raise CKRMError(f"images: {name}", expected=want[side], received=images.shape[side + 1])
     found = images.astype(np.float32) / np.float32(scale) * (facts.high - facts.low) + facts.low
     if images.shape[-1] == want[2]:
         return found
     if images.shape[-1] == 1:
         return np.repeat(found, want[2], axis=-1)
     raise CKRMError(
-        "images", expected=f"{want[2]} channel, as the model takes", received=images.shape[-1],
+        "images",
+        expected=f"{want[2]} channel, as the model takes",
+        received=images.shape[-1],
         hint="--channels 1 reads colour files as grey.",
     )
 

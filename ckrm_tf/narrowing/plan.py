@@ -180,8 +180,8 @@ class Counter:
     def __init__(self, channels: Channels, terms: Iterable[Term]) -> None:
         numbers = {}
         for name, members in channels.units.members.items():
-            for place, unit in enumerate(members.tolist()):
-                numbers[unit] = (name, place)
+            for number, unit in enumerate(members.tolist()):
+                numbers[unit] = (name, number)
         self._terms: dict[tuple[tuple[Any, ...], ...], int] = {}
         cache: dict[int, tuple[Any, ...]] = {}
         for term in terms:
@@ -199,9 +199,7 @@ class Counter:
         for factors, weight in self._terms.items():
             value = weight
             for fixed, parts in factors:
-                value *= fixed + sum(
-                    counts[widths[name] if name in widths else -1] for name, counts in parts
-                )
+                value *= fixed + sum(counts[widths.get(name, -1)] for name, counts in parts)
             total += value
         return total
 

@@ -66,9 +66,9 @@ def attention(call: Call) -> list[Label]:
         getattr(layer, f"_{name}_dense") for name in ("query", "key", "value", "output")
     )
     config = layer.get_config()
-    if config["output_shape"] is not None and not isinstance(config["output_shape"], int):
-        if len(config["output_shape"]) != 1:
-            raise NoRuleError("output_shape has several axes")
+    shape = config["output_shape"]
+    if isinstance(shape, list | tuple) and len(shape) != 1:
+        raise NoRuleError("output_shape has several axes")
     if config.get("use_gate"):
         raise NoRuleError("attention with a gate")
     for part in (query, key, value, output):
