@@ -162,6 +162,17 @@ class Bench:
                 spent += time.process_time() - began
             self.record(fold, "slice", select, mend, size, epochs, model, spent)
 
+    def all_rows(self, size: float, select: Any, after: Any) -> None:
+        """Every row of one size in the first fold."""
+        start = self.start(0)
+        for epochs in after:
+            for name in select:
+                for mend in (True, False):
+                    self.row(start, 0, size, name, mend, (epochs,))
+            if epochs:
+                self.fresh(start, 0, size, epochs)
+        self.fresh(start, 0, size, FULL.epochs)
+
     def fresh(self, start: keras.Model, fold: int, size: float, epochs: int) -> None:
         """The same widths from fresh weights by the plain recipe."""
         if self.has(fold=fold, kind="fresh", size=size, epochs=epochs):
@@ -198,21 +209,13 @@ def main(
         for fold in range(FOLDS):
             bench.start(fold)
     elif part == "rows":
-        start = bench.start(0)
         for size in sizes:
-            for epochs in after:
-                for name in select:
-                    for mend in (True, False):
-                        bench.row(start, 0, size, name, mend, (epochs,))
-                if epochs:
-                    bench.fresh(start, 0, size, epochs)
-            bench.fresh(start, 0, size, FULL.epochs)
+            bench.all_rows(size, select, after)
     elif part == "claims":
         for fold in fold_numbers:
-            start = bench.start(fold)
             for size in sizes:
                 for name in select:
-                    bench.row(start, fold, size, name, True, after)
+                    bench.row(bench.start(fold), fold, size, name, True, after)
     else:
         show(bench)
 

@@ -24,7 +24,7 @@ LONGEST = 300
 class _WithoutGroups:
     """Keras 2 wrote `groups: 1` for layers that take no groups in Keras 3."""
 
-    kind: type
+    kind: Any
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:

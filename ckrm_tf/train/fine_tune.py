@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -25,7 +26,7 @@ class _Images(keras.utils.PyDataset):
         self.order = self.random.permutation(len(images))
 
     def __len__(self) -> int:
-        return -(-len(self.images) // BATCH)
+        return math.ceil(len(self.images) / BATCH)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         chosen = self.order[index * BATCH : (index + 1) * BATCH]
