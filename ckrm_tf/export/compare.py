@@ -110,13 +110,12 @@ def _noise(rng: np.random.Generator, port: Port, cases: int, open_size: int) -> 
     if port.shape and port.shape[0] is None:
         shape[0] = cases
     kind = np.dtype(port.dtype).kind if port.dtype != "string" else "S"
-    if kind == "f":
+    if kind == "f" or port.dtype == "uint8":
         brightness = np.geomspace(1.0, BRIGHTEST, shape[0]) if shape else np.ones(())
         return (rng.random(shape).T * brightness).T.astype(port.dtype)
     if kind in "iub":
-        # Pixels have 256 values; an embedding of any size has 0 and 1.
-        values = 256 if port.dtype == "uint8" else 2
-        return rng.integers(0, values, shape).astype(port.dtype)
+        # An embedding of any size has these two.
+        return rng.integers(0, 2, shape).astype(port.dtype)
     raise CKRMError(
         f"input {port.name}", expected="`inputs` to compare files on", received=f"{port.dtype}"
     )

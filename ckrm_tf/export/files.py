@@ -57,7 +57,7 @@ def export_files(
     model: keras.Model,
     folder: str | os.PathLike[str],
     *,
-    formats: Sequence[str] = ("saved_model", "keras"),
+    formats: Sequence[str] = ("keras", "saved_model"),
     inputs: np.ndarray | Sequence[np.ndarray] | None = None,
     metadata: Mapping[str, Any] | None = None,
     class_names: Sequence[str] | None = None,
@@ -74,7 +74,7 @@ def export_files(
         model: any built functional or Sequential model of Keras 3, with any number of inputs and
             outputs of any rank; sizes may vary.
         folder: must not exist or be empty.
-        formats: of `saved_model`, `keras`, `onnx` and `litert`.
+        formats: of `keras`, `saved_model`, `onnx` and `litert`, written and checked in this order.
         inputs: what files are compared on, one array (cases, ...) for each input of the model;
             seeded noise by default.
         metadata: anything JSON can hold; goes into `export.json`, the SavedModel and the ONNX

@@ -107,7 +107,8 @@ def traced(flat: FlatModel) -> Any:
     """A `tf.function` of `flat`, traced with every inner function unfolded.
 
     Keras wraps a grouped convolution in a function that XLA has to compile, which neither ONNX
-    nor LiteRT knows; unfolded, it is the plain operation.
+    nor LiteRT knows; unfolded, it is the plain operation. TensorFlow on the CPU fails on that one
+    once it is fused with what follows, so a SavedModel keeps the inner function.
     """
     import tensorflow as tf  # noqa: PLC0415 - heavy, and absent with another backend
 

@@ -10,7 +10,7 @@ from ckrm_tf.export.base import Format
 
 FORMATS: dict[str, Format] = {
     known.name: known
-    for known in (saved_model.FORMAT, keras_file.FORMAT, onnx.FORMAT, litert.FORMAT)
+    for known in (keras_file.FORMAT, saved_model.FORMAT, onnx.FORMAT, litert.FORMAT)
 }
 
 

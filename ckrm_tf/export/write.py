@@ -83,7 +83,7 @@ def export_model(
     layout: Layout | None = None,
     metadata: Mapping[str, Any] | None = None,
     images: np.ndarray | None = None,
-    formats: Sequence[str] = (SAVED_MODEL, KERAS),
+    formats: Sequence[str] = (KERAS, SAVED_MODEL),
 ) -> ExportReport:
     """Write `saved_model/`, `model.keras` and `widths.json` into `folder`, and prove they agree.
 
