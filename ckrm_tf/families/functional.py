@@ -84,7 +84,9 @@ class ModelFamily(Family):
     def axes(self) -> tuple[Axis, ...]:
         """See `Family`. A stage is what has maps of one size."""
         return tuple(
-            Axis(group.name, group.width, "width", self._stage(group.layers[0]), 1, self._unit(group))
+            Axis(
+                group.name, group.width, "width", self._stage(group.layers[0]), 1, self._unit(group)
+            )
             for group in self.channels.groups.free.values()
         )
 

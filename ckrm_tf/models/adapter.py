@@ -51,24 +51,24 @@ def without_activation(model: keras.Model, facts: ModelFacts, name: str) -> kera
     """The model up to its logits, its layers shared, under another name."""
     symbol = keras_graph.outputs(model)[0]
     if facts.output != "logits":
-        graph = model
+        graph, found = model, symbol
         while True:
-            symbol = keras_graph.outputs(graph)[0]
-            step = next(s for s in keras_graph.steps(graph) if any(x is symbol for x in s.outputs))
+            step = next(s for s in keras_graph.steps(graph) if any(x is found for x in s.outputs))
             if not keras_graph.is_model(step.operation):
                 break
             graph = step.operation
+            found = keras_graph.outputs(graph)[0]
         last = step.operation
         activation = getattr(last, "activation", None)
         if isinstance(last, layers.Dense) and activation is not None:
             last.activation = keras.activations.linear
         elif isinstance(last, layers.Softmax | layers.Activation) and graph is model:
             symbol = step.inputs[0]
-            return keras.Model(model.inputs, symbol, name=name)
+            return keras.Model(model.inputs[0], symbol, name=name)
         else:
             raise CKRMError(
                 f"model {model.name}: output",
                 expected="a Dense, Activation or Softmax layer at the end",
                 received=type(last).__name__,
             )
-    return keras.Model(model.inputs, model.outputs, name=name)
+    return keras.Model(model.inputs[0], symbol, name=name)
