@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from ckrm_tf.export.folder import whole_folder
 from export_models import (
     MODELS,
     attention,
@@ -27,7 +28,6 @@ from ckrm_tf import CKRMError
 from ckrm_tf.export import export_files, files, inference_model
 from ckrm_tf.export.compare import Port, calls_of, difference, spread
 from ckrm_tf.export.flat import FlatModel
-from ckrm_tf.export.folder import whole_folder
 from ckrm_tf.export.plain import in_float32, uncompiled
 from ckrm_tf.export.registry import FORMATS, formats_named
 

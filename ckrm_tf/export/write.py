@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import keras
 import numpy as np
 from scipy.special import softmax
 
+from ckrm_tf.design.design import Design
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.export import files, saved_model
 from ckrm_tf.export.base import Format
@@ -22,7 +23,9 @@ from ckrm_tf.export.flat import FlatModel
 from ckrm_tf.export.inference import inference_model, outputs
 from ckrm_tf.export.plain import in_float32
 from ckrm_tf.export.registry import FORMATS, formats_named
+from ckrm_tf.families.base import Family
 from ckrm_tf.families.layout import Layout
+from ckrm_tf.families.resnet import ResNetFamily
 from ckrm_tf.families.widths import Widths
 from ckrm_tf.files import check_unused, whole_folder
 
@@ -76,11 +79,13 @@ def export_model(
     model: keras.Model,
     folder: str | os.PathLike[str],
     *,
-    widths: Widths,
+    widths: Widths | None = None,
     class_names: Sequence[str],
     scale: float,
     input_shape: tuple[int, int, int] | None = None,
     layout: Layout | None = None,
+    design: Design | None = None,
+    family: Family | None = None,
     metadata: Mapping[str, Any] | None = None,
     images: np.ndarray | None = None,
     formats: Sequence[str] = (KERAS, SAVED_MODEL),
@@ -96,11 +101,12 @@ def export_model(
     Args:
         model: functional, from `image` in [0, 1] to `logits`, as `ckrm_tf.resnet` builds it.
         folder: must not exist or be empty.
-        widths: of `model`; their arithmetic must give its parameters.
+        widths: of a ResNet; their arithmetic must give its parameters.
         class_names: one for each logit.
         scale: the pixel value of full brightness, such as 255.
         input_shape: (height, width, channels), checked against the model's if given.
-        layout: of `model`, the paper's by default.
+        layout: of a ResNet, the paper's by default.
+        design, family: of a network of any other family, instead of `widths` and `layout`.
         metadata: anything JSON can hold; goes into `widths.json` and the SavedModel.
         images: raw pixels (n, height, width, channels) for the parity check, such as validation
             images; eight of seeded noise by default.
@@ -123,8 +129,13 @@ def export_model(
             received=", ".join(one.name for one in chosen),
         )
     exported = inference_model(model, scale)
-    facts = _facts(model, widths, class_names, scale, layout or Layout(), metadata or {})
     shape = model.input_shape[1:]
+    if family is None or design is None:
+        if widths is None:
+            raise CKRMError("network", expected="widths, or a design and its family")
+        family = ResNetFamily(widths, shape, model.output_shape[-1], layout or Layout())
+        design = family.start
+    facts = _facts(model, design, family, class_names, scale, metadata or {})
     if input_shape is not None and tuple(input_shape) != shape:
         raise CKRMError("input_shape", expected=f"the model's, {shape}", received=input_shape)
     pixels = _pixels(images, shape, scale)
@@ -178,10 +189,10 @@ def _check_names(expected: list[str], received: str | list[str]) -> None:
 
 def _facts(
     model: keras.Model,
-    widths: Widths,
+    design: Design,
+    family: Family,
     class_names: Sequence[str],
     scale: float,
-    layout: Layout,
     metadata: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What `widths.json` holds, checked against the model."""
@@ -191,17 +202,18 @@ def _facts(
             "class names", expected=f"{classes} different names", received=repr(class_names)
         )
     shape = model.input_shape[1:]
-    cost = widths.cost(shape, classes, layout)
+    cost = family.cost(design)
     params = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
     if cost.params != params:
         raise CKRMError(
             "widths and layout",
             expected=f"those of the model, {params:,} trainable parameters",
-            received=f"{widths}, {cost.params:,} parameters",
+            received=f"{family.describe(design)}, {cost.params:,} parameters",
         )
     return {
-        "widths": widths.to_dict(),
-        "layout": asdict(layout),
+        "family": family.name,
+        **family.to_record(design),
+        **family.facts(),
         "class_names": names,
         "scale": float(scale),
         "input_shape": list(shape),
