@@ -138,7 +138,7 @@ def test_a_class_too_small_to_split(unsplit: Path) -> None:
 
 def test_a_missing_split(split: Path) -> None:
     (split / "test").rename(split.parent / "elsewhere")
-    with pytest.raises(CKRMError, match="train, val and test, or one .*received train, val"):
+    with pytest.raises(CKRMError, match=r"train, val and test, or one .*received train, val"):
         load_dataset(split)
 
 

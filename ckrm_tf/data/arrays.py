@@ -61,7 +61,11 @@ def read_arrays(path: Path, keys: Sequence[str], optional: Sequence[str] = ()) -
             found = {}
             for key in wanted:
                 with archive.open(members[key]) as member, reading(key, f"cannot read {path.name}"):
-                    found[key] = npy.read_array(member, allow_pickle=False)
+                    array = npy.read_array(member, allow_pickle=False)
+                    # Texts are decoded when they are looked at: here, so that it fails here.
+                    if array.dtype.kind in "SU":
+                        array.astype(str).tolist()
+                    found[key] = array
             return found
 
 

@@ -28,6 +28,9 @@ OVERSHOOT, OVERSHOOT_OF_MOST = 0.25, 0.02
 MOST_APART = 16
 # The share of images of one split that may be far darker than the others.
 MOST_FAINT = 0.05
+# "Nearly all" pixels: letters that a device burns into a film take less than the rest.
+MOST = 0.99
+# Pixels that the shares are counted over.
 SAMPLE = 2**22
 
 
@@ -38,9 +41,9 @@ class PixelRange:
     Attributes:
         low: smallest finite value.
         high: largest finite value.
-        most_low: the value above which 99.9 percent of the pixels lie.
-        most_high: the value below which 99.9 percent of the pixels lie that are not background
-            (the smallest value).
+        most_low: the value that `MOST` of the pixels reach.
+        most_high: the value that `MOST` of the pixels do not pass, the background (the smallest
+            value) not counted.
         whole: whether all values are whole numbers.
         faint: share of the images whose contrast is under a 64th of the array's.
         dtype: the type of the numbers.
@@ -81,12 +84,12 @@ def pixel_range(images: Sequence[np.ndarray]) -> PixelRange:
     lows, highs = (np.array(side, np.float64) for side in zip(*ends, strict=True))
     low, high = float(np.nanmin(lows)), float(np.nanmax(highs))
     bright = sample[sample > low]
-    most_high = float(np.quantile(bright, 0.999, method="lower")) if bright.size else high
+    most_high = float(np.quantile(bright, MOST, method="lower")) if bright.size else high
     contrast = highs - lows
     return PixelRange(
         low,
         high,
-        most_low=float(np.quantile(sample, 0.001, method="lower")),
+        most_low=float(np.quantile(sample, 1 - MOST, method="lower")),
         most_high=most_high,
         whole=images[0].dtype.kind in "iu" or bool(np.all(sample == np.rint(sample))),
         faint=float(np.mean((contrast > 0) & (contrast < (most_high - low) / 64))),
