@@ -18,7 +18,7 @@ import fire
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 from ckrm_tf import CKRMCallback, load_dataset, resnet
-from ckrm_tf.training import Trainer
+from ckrm_tf.train.trainer import Trainer
 from search.session import EVERY
 from search.settings import load_settings
 

@@ -27,11 +27,12 @@ from scipy import ndimage, stats
 from ckrm_tf import Layout, Stage, Widths, resnet
 from ckrm_tf.data import Split
 from ckrm_tf.data.phantom import CARDIOMEGALY, PNEUMONIA, phantom
-from ckrm_tf.gaze_training import GazeStart, gaze_trainer
 from ckrm_tf.layers.cam import cam_model
-from ckrm_tf.overlay import overlay
+from ckrm_tf.reporting.overlay import overlay
 from ckrm_tf.stats import macro_auc
-from ckrm_tf.training import Recipe, Trainer, predict
+from ckrm_tf.train.gaze import GazeStart, gaze_trainer
+from ckrm_tf.train.recipe import Recipe
+from ckrm_tf.train.trainer import Trainer, predict
 
 # Two stages leave a grid of 8 x 8 at 64 pixels; four would leave 2 x 2, too coarse to point.
 WIDTHS = Widths(8, (Stage(2, 8, 24), Stage(2, 16, 48)))

@@ -24,8 +24,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 
-from ckrm_tf.measure.similarity import ALPHA, kernel_similarity, psi, resolve_epsilon
-from ckrm_tf.widths import Widths
+from ckrm_tf.families.widths import Widths
+from ckrm_tf.measures.similarity import ALPHA, kernel_similarity, psi, resolve_epsilon
 
 REPEATS = 3
 SCALAR_PAIRS = 20

@@ -17,8 +17,9 @@ import numpy as np
 
 from ckrm_tf import Stage, Widths
 from ckrm_tf.data.phantom import phantom
-from ckrm_tf.training import Recipe
-from ckrm_tf.tuning.journal import FAILED, Journal
+from ckrm_tf.store.journal import Journal
+from ckrm_tf.store.record import FAILED
+from ckrm_tf.train.recipe import Recipe
 from ckrm_tf.tuning.runner import Runner
 
 

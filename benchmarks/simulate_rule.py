@@ -19,11 +19,11 @@ from statistics import fmean
 
 import fire
 
-from ckrm_tf.measure.signal import Signal
+from ckrm_tf.criteria.base import Signal
+from ckrm_tf.families.widths import Widths
 from ckrm_tf.tuning.history import Outcome
 from ckrm_tf.tuning.propose import propose
 from ckrm_tf.tuning.rule import Rule
-from ckrm_tf.widths import Widths
 
 MARGIN = 0.02
 SHAPE = (48, 48, 1)

@@ -28,7 +28,7 @@ def plain(data: Any, recipe: Any, model: Any, folder: Path) -> tuple[int, Any]:
     import keras  # noqa: PLC0415 - each variant imports in its own process
     import numpy as np  # noqa: PLC0415
 
-    from ckrm_tf.measure.table import measure  # noqa: PLC0415
+    from ckrm_tf.measures.table import measure  # noqa: PLC0415
     from ckrm_tf.stats import macro_auc  # noqa: PLC0415
 
     x, y = data.train.images.astype(np.float32) / 255, data.train.labels
@@ -59,10 +59,10 @@ def plain(data: Any, recipe: Any, model: Any, folder: Path) -> tuple[int, Any]:
 
 
 def ours(data: Any, recipe: Any, build: Any, folder: Path) -> tuple[int, Any]:
-    from ckrm_tf.batches import Batches  # noqa: PLC0415 - as above
-    from ckrm_tf.measure.criteria import width_signals  # noqa: PLC0415
-    from ckrm_tf.measure.table import measured_lambdas  # noqa: PLC0415
-    from ckrm_tf.training import Trainer  # noqa: PLC0415
+    from ckrm_tf.criteria.signals import width_signals  # noqa: PLC0415
+    from ckrm_tf.measures.table import measured_lambdas  # noqa: PLC0415
+    from ckrm_tf.train.batches import Batches  # noqa: PLC0415 - as above
+    from ckrm_tf.train.trainer import Trainer  # noqa: PLC0415
 
     trainer = Trainer(build, data, recipe)
     trained = trainer.train(1)
@@ -86,7 +86,7 @@ def one(variant: str, images: int, size: int, epochs: int, folder: str) -> None:
 
     from ckrm_tf import Widths, resnet  # noqa: PLC0415
     from ckrm_tf.data.phantom import phantom  # noqa: PLC0415
-    from ckrm_tf.training import Recipe  # noqa: PLC0415
+    from ckrm_tf.train.recipe import Recipe  # noqa: PLC0415
 
     data = phantom(n=(images, 200, 200), image_size=size)
     recipe = Recipe(epochs=epochs)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn
 
 import fire
 
@@ -25,8 +25,17 @@ def main(function: Callable[..., Any], arguments: Sequence[str] | None = None) -
         _check_flags(function, arguments)
         fire.Fire(function, command=list(arguments))
     except CKRMError as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise SystemExit(USER_ERROR) from None
+        _end(error)
+
+
+def refuse(kind: str, name: str, known: Iterable[str]) -> NoReturn:
+    """End with the error line of a misspelt option."""
+    _end(unknown_name(kind, name, known))
+
+
+def _end(error: CKRMError) -> NoReturn:
+    sys.stderr.write(f"error: {error}\n")
+    raise SystemExit(USER_ERROR) from None
 
 
 def _check_flags(function: Callable[..., Any], arguments: Sequence[str]) -> None:

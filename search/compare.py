@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,9 @@ from rich.console import Console
 
 from ckrm_tf.data import Dataset
 from ckrm_tf.errors import CKRMError, unknown_name
-from ckrm_tf.tuning.journal import Training, write_atomically
+from ckrm_tf.files import write_atomically
+from ckrm_tf.store.folder import open_folder
+from ckrm_tf.store.record import Training
 from ckrm_tf.tuning.runner import Runner
 from search.cli import main
 from search.compare_final import Found, confirm_all, finish
@@ -22,9 +23,10 @@ from search.compare_plots import plot_all
 from search.compare_rows import make_rows
 from search.compare_screen import show_confirmed, show_summary
 from search.compare_tables import EARLY, Runs, curves, summarise
+from search.config_files import config_text
 from search.console import Progress, count, read_data, show_data
 from search.final_stats import keep_report
-from search.session import data_fingerprint, make_runner, make_tuner, open_folder, search_all
+from search.session import data_fingerprint, make_runner, make_tuner, search_all
 from search.settings import Settings, _read, _typed, load_settings
 from search.strategies import check_strategy, make_strategy
 
@@ -71,7 +73,7 @@ def load_options(config: str | None, flags: Mapping[str, Any]) -> tuple[Options,
     Raises:
         CKRMError: an unknown key or flag, with the nearest known one; a value of the wrong type.
     """
-    text = resources.files("configs").joinpath("compare.yaml").read_text()
+    text = config_text("compare.yaml")
     layers = [("key in compare.yaml", _read(text, "compare.yaml"))]
     if config is not None:
         path = Path(config).expanduser()

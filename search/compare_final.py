@@ -9,9 +9,9 @@ from typing import Any
 from rich.console import Console
 
 from ckrm_tf.data import Dataset
+from ckrm_tf.families.widths import Widths
+from ckrm_tf.store.record import Training
 from ckrm_tf.tuning.history import acceptable
-from ckrm_tf.tuning.journal import Training
-from ckrm_tf.widths import Widths
 from search.compare_rows import trials_of
 from search.compare_tables import spread_of
 from search.console import Progress

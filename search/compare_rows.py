@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from ckrm_tf.tuning.journal import Training
-from ckrm_tf.widths import Widths
+from ckrm_tf.families.widths import Widths
+from ckrm_tf.store.record import Training
 
 
 @dataclass(frozen=True)

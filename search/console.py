@@ -10,10 +10,10 @@ from rich.status import Status
 from rich.table import Table
 
 from ckrm_tf.data import Dataset, load_dataset
+from ckrm_tf.families.widths import Widths
 from ckrm_tf.stats import spread
+from ckrm_tf.store.record import FAILED, Training
 from ckrm_tf.tuning.history import Outcome
-from ckrm_tf.tuning.journal import FAILED, Training
-from ckrm_tf.widths import Widths
 from search.settings import Settings
 
 # Between two plain lines about one training.

@@ -15,15 +15,16 @@ from rich.console import Console
 from ckrm_tf.data import EGD_PREFIX, Dataset
 from ckrm_tf.data.folds import folds as make_folds
 from ckrm_tf.errors import CKRMError
+from ckrm_tf.families.widths import Widths
+from ckrm_tf.store.folder import open_folder
 from ckrm_tf.tuning.history import acceptable
 from ckrm_tf.tuning.runner import Runner
-from ckrm_tf.widths import Widths
 from search.cli import main
 from search.console import Progress, read_data
 from search.final_folds import fold_comparison
 from search.final_stats import ARMS, compare_on, describe_arms, keep_report, show_final
 from search.retrain import confirmed, probabilities, train_all
-from search.session import check_fit, data_fingerprint, make_runner, open_folder, outcomes
+from search.session import check_fit, data_fingerprint, make_runner, outcomes
 from search.settings import Settings, load_settings
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ckrm_tf.families.widths import Widths
 from ckrm_tf.tuning.runner import Runner
-from ckrm_tf.widths import Widths
 from search.final_stats import ARMS, compare_on
 from search.retrain import probabilities, train_all
 

@@ -16,9 +16,9 @@ from rich.table import Table
 from ckrm_tf import stats
 from ckrm_tf.data import Dataset
 from ckrm_tf.errors import CKRMError
-from ckrm_tf.layout import Layout
-from ckrm_tf.tuning.journal import keep
-from ckrm_tf.widths import Widths
+from ckrm_tf.families.layout import Layout
+from ckrm_tf.families.widths import Widths
+from ckrm_tf.files import keep
 from search.console import count
 
 ARMS = ("start", "candidate")

@@ -14,13 +14,13 @@ import keras
 import numpy as np
 import pandas as pd
 
+from ckrm_tf.criteria.eigenvalues import CRITERIA, slice_values, threshold_for
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.layers.cam import CAMHead
 from ckrm_tf.layers.slim_conv import SlimConv2D
-from ckrm_tf.measure.eigenvalues import CRITERIA, slice_values, threshold_for
-from ckrm_tf.measure.kernels import model_kernels
-from ckrm_tf.measure.redundancy import THRESHOLD
-from ckrm_tf.measure.table import measure
+from ckrm_tf.measures.kernels import model_kernels
+from ckrm_tf.measures.redundancy import THRESHOLD
+from ckrm_tf.measures.table import measure
 from search.cli import main
 
 LAYERS = {"SlimConv2D": SlimConv2D, "CAMHead": CAMHead}

@@ -10,10 +10,10 @@ import numpy as np
 
 from ckrm_tf.data import Split
 from ckrm_tf.errors import CKRMError
-from ckrm_tf.training import predict
-from ckrm_tf.tuning.journal import COMPLETED
+from ckrm_tf.families.widths import Widths
+from ckrm_tf.store.record import COMPLETED
+from ckrm_tf.train.trainer import predict
 from ckrm_tf.tuning.runner import Runner
-from ckrm_tf.widths import Widths
 from search.settings import CONFIRMED_SHARE
 
 

@@ -15,10 +15,12 @@ from rich.console import Console
 from ckrm_tf.data import Dataset
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.export import export_model
+from ckrm_tf.files import first_unused, write_atomically
 from ckrm_tf.stats import non_inferiority
-from ckrm_tf.training import predict
+from ckrm_tf.store.folder import open_folder
+from ckrm_tf.store.record import COMPLETED
+from ckrm_tf.train.trainer import predict
 from ckrm_tf.tuning.history import Outcome, acceptable, smallest_acceptable
-from ckrm_tf.tuning.journal import COMPLETED, first_unused, write_atomically
 from ckrm_tf.tuning.runner import Runner
 from search.cli import main
 from search.console import Progress, count, read_data, show_data, show_trials
@@ -28,7 +30,6 @@ from search.session import (
     make_oracle,
     make_runner,
     make_tuner,
-    open_folder,
     outcomes,
     search_all,
 )

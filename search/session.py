@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,16 @@ import keras
 import keras_tuner
 import numpy as np
 
-from ckrm_tf.callbacks import CKRMCallback
-from ckrm_tf.cost import Cost
+from ckrm_tf.criteria.registry import criterion
 from ckrm_tf.data import Dataset
+from ckrm_tf.design.cost import Cost
 from ckrm_tf.errors import CKRMError
-from ckrm_tf.gaze_training import GazeStart, check_gaze, gaze_trainer
-from ckrm_tf.measure.criteria import criterion
+from ckrm_tf.families.widths import Widths
+from ckrm_tf.measures.callback import CKRMCallback
+from ckrm_tf.store.journal import Journal
+from ckrm_tf.store.record import FAILED, Training
+from ckrm_tf.train.gaze import GazeStart, check_gaze, gaze_trainer
 from ckrm_tf.tuning.history import Outcome, merged
-from ckrm_tf.tuning.journal import FAILED, Journal, Training, write_atomically
 from ckrm_tf.tuning.noise import NoisyPropose
 from ckrm_tf.tuning.oracle import CKRMOracle
 from ckrm_tf.tuning.propose import propose
@@ -27,7 +28,6 @@ from ckrm_tf.tuning.rule import Strategy
 from ckrm_tf.tuning.runner import Runner
 from ckrm_tf.tuning.tuner import CKRMTuner
 from ckrm_tf.tuning.uniform import propose_uniform
-from ckrm_tf.widths import Widths
 from search.console import Progress
 from search.settings import Settings
 
@@ -49,53 +49,6 @@ def data_fingerprint(data: Dataset) -> str:
         digest.update(np.ascontiguousarray(split.images).tobytes())
         digest.update(np.ascontiguousarray(split.labels).tobytes())
     return digest.hexdigest()[:16]
-
-
-def open_folder(out: str, identity: dict[str, Any]) -> Path:
-    """Make the run folder, or check that the one there was begun with the same settings.
-
-    Raises:
-        CKRMError: the folder belongs to something else, or to a run with other settings.
-    """
-    folder = Path(out).expanduser()
-    marker = folder / "run.json"
-    if folder.is_file():
-        raise CKRMError("--out", expected="a folder", received=f"the file {out}")
-    if not marker.exists():
-        if folder.is_dir() and any(folder.iterdir()):
-            raise CKRMError(
-                "--out",
-                expected="a new or empty folder, or that of an earlier run",
-                received=f"{out}, which holds other files",
-            )
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(marker, json.dumps(identity, indent=2) + "\n")
-        return folder
-    before = _read_marker(marker)
-    # The pixels tell which data they are, wherever the file lies now.
-    keys = {*before, *identity} - {"data"}
-    changed = [k for k in keys if before.get(k) != identity.get(k)]
-    if changed:
-        name = sorted(changed)[0]
-        raise CKRMError(
-            f"--out {out} was begun with another {', '.join(sorted(changed))}",
-            expected=f"{name} = {before.get(name)}",
-            received=f"{name} = {identity.get(name)}",
-            hint="Give the same settings to go on, or another --out to start anew.",
-        )
-    return folder
-
-
-def _read_marker(marker: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(marker.read_bytes()))
-    except (ValueError, TypeError) as error:
-        raise CKRMError(
-            str(marker),
-            expected="the settings of an earlier run",
-            received="something else",
-            hint="Give another --out.",
-        ) from error
 
 
 def check_fit(settings: Settings, data: Dataset) -> Cost:

@@ -6,19 +6,19 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from ckrm_tf.criteria.registry import criterion
 from ckrm_tf.data import EGD_PREFIX
 from ckrm_tf.errors import CKRMError, unknown_name
-from ckrm_tf.layout import Layout
-from ckrm_tf.measure.criteria import criterion
-from ckrm_tf.training import Recipe
+from ckrm_tf.families.layout import Layout
+from ckrm_tf.families.widths import Widths
+from ckrm_tf.train.recipe import Recipe
 from ckrm_tf.tuning.rule import Rule
-from ckrm_tf.widths import Widths
+from search.config_files import config_text
 
 STRATEGIES = ("ckrm", "uniform", "noise")
 
@@ -150,7 +150,7 @@ def load_settings(config: str | None, flags: Mapping[str, Any]) -> Settings:
     Raises:
         CKRMError: an unknown key or flag, with the nearest known one; a value of the wrong type.
     """
-    values = _read(resources.files("configs").joinpath("default.yaml").read_text(), "defaults")
+    values = _read(config_text("default.yaml"), "defaults")
     if config is not None:
         path = Path(config).expanduser()
         if not path.is_file():

@@ -17,7 +17,7 @@ from keras_tuner.oracles import (
 
 from ckrm_tf.data import Dataset
 from ckrm_tf.errors import CKRMError, unknown_name
-from ckrm_tf.widths import Widths
+from ckrm_tf.families.widths import Widths
 from search.session import MAX_FAILURES, make_oracle
 from search.settings import STRATEGIES as PROPOSED
 from search.settings import Settings

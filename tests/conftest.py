@@ -21,6 +21,6 @@ def tiny_data():
 @pytest.fixture(scope="session")
 def tiny_widths():
     """Two stages of one block: the smallest network with everything in it."""
-    from ckrm_tf.widths import Stage, Widths  # noqa: PLC0415 - as above
+    from ckrm_tf.families.widths import Stage, Widths  # noqa: PLC0415 - as above
 
     return Widths(8, (Stage(1, 8, 8), Stage(1, 8, 8)))

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ckrm_tf.batches import Batches, scaled
 from ckrm_tf.data.dataset import Split
+from ckrm_tf.train.batches import Batches, scaled
 
 
 def numbered(count: int, size: int = 5) -> Split:

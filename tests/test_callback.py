@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from keras import layers
 
-from ckrm_tf.callbacks import CKRMCallback
 from ckrm_tf.errors import CKRMError
-from ckrm_tf.measure.redundancy import ckrm
-from ckrm_tf.measure.table import measure
-from ckrm_tf.training import TrainingNetwork
+from ckrm_tf.measures.callback import CKRMCallback
+from ckrm_tf.measures.redundancy import ckrm
+from ckrm_tf.measures.table import measure
+from ckrm_tf.train.trainer import TrainingNetwork
 
 X = np.random.default_rng(0).normal(size=(8, 8, 8, 1)).astype(np.float32)
 Y = np.random.default_rng(1).integers(0, 2, 8)

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from ckrm_tf.errors import CKRMError
-from ckrm_tf.training import Recipe
-from ckrm_tf.tuning.journal import COMPLETED, FAILED, Journal, Training
+from ckrm_tf.families.widths import Stage, Widths
+from ckrm_tf.store.journal import Journal
+from ckrm_tf.store.record import COMPLETED, FAILED, Training
+from ckrm_tf.train.recipe import Recipe
 from ckrm_tf.tuning.runner import Runner
 from ckrm_tf.tuning.space import declare
-from ckrm_tf.widths import Stage, Widths
 from search import compare_tables as tables
 from search.compare import compare, load_options
 from search.compare_final import begun_within

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from ckrm_tf import CKRMError, Layout, Stage, Widths
-from ckrm_tf.cost import Cost, conv_bn_cost, downsampled
+from ckrm_tf.design.cost import Cost
+from ckrm_tf.families.arithmetic import conv_bn_cost, downsampled
 
 STANDARD, SLIM = Widths.from_rule(64, 2), Widths.from_rule(16, 0.75)
 

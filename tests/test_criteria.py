@@ -6,13 +6,16 @@ import keras
 import numpy as np
 import pytest
 
+from ckrm_tf.criteria.ckrm import ckrm_signal
+from ckrm_tf.criteria.registry import CRITERIA, criterion
+from ckrm_tf.criteria.signals import width_signals
+from ckrm_tf.criteria.slices import slice_signal
 from ckrm_tf.errors import CKRMError
-from ckrm_tf.layout import Layout
-from ckrm_tf.measure.criteria import CRITERIA, ckrm_signal, criterion, slice_signal, width_signals
-from ckrm_tf.measure.kernels import ConvolutionKernel
-from ckrm_tf.measure.redundancy import ckrm, null
-from ckrm_tf.resnet import resnet
-from ckrm_tf.widths import Stage, Widths
+from ckrm_tf.families.layout import Layout
+from ckrm_tf.families.resnet_model import resnet
+from ckrm_tf.families.widths import Stage, Widths
+from ckrm_tf.measures.kernels import ConvolutionKernel
+from ckrm_tf.measures.redundancy import ckrm, null
 
 WIDTHS = Widths(4, (Stage(1, 6, 8), Stage(2, 5, 8)))
 

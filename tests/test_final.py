@@ -10,12 +10,13 @@ from sklearn.metrics import roc_auc_score
 
 from ckrm_tf.data.folds import folds
 from ckrm_tf.errors import CKRMError
-from ckrm_tf.training import predict
-from ckrm_tf.tuning.journal import FAILED, Training
-from ckrm_tf.widths import Stage, Widths
+from ckrm_tf.families.widths import Stage, Widths
+from ckrm_tf.store.folder import open_folder
+from ckrm_tf.store.record import FAILED, Training
+from ckrm_tf.train.trainer import predict
 from search.final import final
 from search.retrain import train_all
-from search.session import data_fingerprint, make_runner, open_folder
+from search.session import data_fingerprint, make_runner
 from search.settings import load_settings
 
 SMALLER = Widths(4, (Stage(1, 4, 8),))

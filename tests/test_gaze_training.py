@@ -14,13 +14,14 @@ from ckrm_tf import CKRMError, Stage, Widths, resnet
 from ckrm_tf.data import Dataset
 from ckrm_tf.data.phantom import phantom
 from ckrm_tf.export.inference import inference_model, outputs
-from ckrm_tf.gaze_training import PUBLISHED, GazeNetwork, GazeStart, gaze_trainer
 from ckrm_tf.layers.cam import cam_model
 from ckrm_tf.layers.gaze_grid import gaze_to_grid
 from ckrm_tf.layers.ggcam_loss import GGCAMLoss
 from ckrm_tf.stats import macro_auc
-from ckrm_tf.training import Recipe, Trainer, predict
-from ckrm_tf.tuning.journal import COMPLETED
+from ckrm_tf.store.record import COMPLETED
+from ckrm_tf.train.gaze import PUBLISHED, GazeNetwork, GazeStart, gaze_trainer
+from ckrm_tf.train.recipe import Recipe
+from ckrm_tf.train.trainer import Trainer, predict
 from search.session import check_fit, make_runner
 from search.settings import load_settings
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -10,17 +9,11 @@ from dataclasses import replace
 
 import pytest
 
-import ckrm_tf
 from ckrm_tf import CKRMError, Stage, Widths
-from ckrm_tf.measure.signal import Signal
-from ckrm_tf.tuning.journal import (
-    COMPLETED,
-    FAILED,
-    Journal,
-    Training,
-    keep,
-    write_atomically,
-)
+from ckrm_tf.criteria.base import Signal
+from ckrm_tf.files import keep, write_atomically
+from ckrm_tf.store.journal import Journal
+from ckrm_tf.store.record import COMPLETED, FAILED, Training
 from ckrm_tf.tuning.metrics import trial_metrics
 
 WIDTHS = Widths(8, (Stage(1, 4, 8), Stage(2, 4, 8)))
@@ -112,23 +105,14 @@ def test_a_file_that_is_no_journal_is_refused_and_left_alone(tmp_path, text):
     assert path.read_text() == text
 
 
-# Importing the package proper takes seconds for Keras, which a journal does not need.
-ALONE = """
-import sys, types
-parent = types.ModuleType("ckrm_tf")
-parent.__path__ = [sys.argv[1]]
-sys.modules["ckrm_tf"] = parent
+WRITER = """
+import sys
 from pathlib import Path
-"""
-PACKAGE = os.path.dirname(ckrm_tf.__file__)
-
-WRITER = (
-    ALONE
-    + """
-from ckrm_tf.measure.signal import Signal
-from ckrm_tf.widths import Stage, Widths
-from ckrm_tf.tuning.journal import Journal, Training
-journal = Journal(Path(sys.argv[2]))
+from ckrm_tf.criteria.base import Signal
+from ckrm_tf.families.widths import Stage, Widths
+from ckrm_tf.store.journal import Journal
+from ckrm_tf.store.record import Training
+journal = Journal(Path(sys.argv[1]))
 number = len(journal.read())
 print("ready", flush=True)
 while True:
@@ -137,7 +121,6 @@ while True:
     journal.append(Training(widths, number, 2, "failed", 10, 20, reason="x" * 50_000))
     print(number, flush=True)
 """
-)
 
 
 def test_a_writer_killed_again_and_again_loses_no_line_it_had_finished(tmp_path):
@@ -146,7 +129,7 @@ def test_a_writer_killed_again_and_again_loses_no_line_it_had_finished(tmp_path)
     promised = 0
     for attempt in range(6):
         writer = subprocess.Popen(
-            [sys.executable, "-c", WRITER, PACKAGE, str(path)],
+            [sys.executable, "-c", WRITER, str(path)],
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -173,21 +156,20 @@ def test_atomic_write_replaces_and_leaves_nothing_beside(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["summary.json"]
 
 
-REWRITER = (
-    ALONE
-    + """
-from ckrm_tf.tuning.journal import write_atomically
+REWRITER = """
+import sys
+from pathlib import Path
+from ckrm_tf.files import write_atomically
 print("ready", flush=True)
 for n in range(10**9):
-    write_atomically(Path(sys.argv[2]), "begin " + str(n % 10) * 200_000 + " end")
+    write_atomically(Path(sys.argv[1]), "begin " + str(n % 10) * 200_000 + " end")
 """
-)
 
 
 def test_a_killed_rewrite_leaves_one_whole_version(tmp_path):
     path = tmp_path / "summary.json"
     writer = subprocess.Popen(
-        [sys.executable, "-c", REWRITER, PACKAGE, str(path)],
+        [sys.executable, "-c", REWRITER, str(path)],
         stdout=subprocess.PIPE,
         text=True,
     )

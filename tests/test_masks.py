@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ckrm_tf.criteria.eigenvalues import CRITERIA, slice_values
 from ckrm_tf.errors import CKRMError
-from ckrm_tf.measure.eigenvalues import CRITERIA, slice_values
 from ckrm_tf.pruning.masks import (
     alive_filters,
     contribution_masks,

@@ -8,12 +8,12 @@ import pytest
 from keras import layers
 
 from ckrm_tf.errors import CKRMError
+from ckrm_tf.families.resnet_model import resnet
+from ckrm_tf.families.widths import Widths
 from ckrm_tf.layers.slim_conv import SlimConv2D
-from ckrm_tf.measure.redundancy import ckrm, redundancy
-from ckrm_tf.measure.similarity import as_vectors, resolve_epsilon
-from ckrm_tf.measure.table import measure, measured_lambdas
-from ckrm_tf.resnet import resnet
-from ckrm_tf.widths import Widths
+from ckrm_tf.measures.redundancy import ckrm, redundancy
+from ckrm_tf.measures.similarity import as_vectors, resolve_epsilon
+from ckrm_tf.measures.table import measure, measured_lambdas
 
 
 def sequential(shape: tuple[int, ...], *parts: keras.Layer) -> keras.Model:

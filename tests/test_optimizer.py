@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from ckrm_tf.optimizer import FusedAdam
+from ckrm_tf.train.optimizer import FusedAdam
 
 X = np.random.default_rng(1).normal(size=(24, 6, 6, 1)).astype(np.float32)
 Y = (X.mean(axis=(1, 2, 3)) > 0).astype(np.int64)

@@ -7,9 +7,9 @@ import pytest
 from keras_tuner.engine.trial import TrialStatus
 
 from ckrm_tf import CKRMError, Layout, Stage, Widths
-from ckrm_tf.measure.signal import Signal
+from ckrm_tf.criteria.base import Signal
+from ckrm_tf.store.record import COMPLETED, Training
 from ckrm_tf.tuning.history import Outcome
-from ckrm_tf.tuning.journal import COMPLETED, Training
 from ckrm_tf.tuning.metrics import OBJECTIVE, trial_metrics
 from ckrm_tf.tuning.oracle import REPEAT, CKRMOracle
 from ckrm_tf.tuning.propose import propose

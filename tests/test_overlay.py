@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ckrm_tf import CKRMError
 from ckrm_tf.layers.gaze_grid import gaze_to_grid
-from ckrm_tf.overlay import overlay
+from ckrm_tf.reporting.overlay import overlay
 
 RNG = np.random.default_rng(11)
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckrm_tf.errors import CKRMError
-from ckrm_tf.measure.redundancy import (
+from ckrm_tf.measures.redundancy import (
     _sample_pairs,
     ckrm,
     dissimilar_kernels,
@@ -18,7 +18,7 @@ from ckrm_tf.measure.redundancy import (
     omega,
     redundancy,
 )
-from ckrm_tf.measure.similarity import kernel_similarity
+from ckrm_tf.measures.similarity import kernel_similarity
 
 
 def glorot(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:

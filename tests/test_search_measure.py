@@ -12,7 +12,7 @@ import pytest
 from keras import layers
 
 from ckrm_tf.layers.slim_conv import SlimConv2D
-from ckrm_tf.measure.table import measure
+from ckrm_tf.measures.table import measure
 from search.cli import main
 from search.measure import report
 

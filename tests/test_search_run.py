@@ -14,8 +14,9 @@ import pytest
 
 from ckrm_tf import Widths
 from ckrm_tf.errors import CKRMError
+from ckrm_tf.store.journal import Journal
+from ckrm_tf.store.record import COMPLETED, FAILED, Training
 from ckrm_tf.tuning.history import Outcome
-from ckrm_tf.tuning.journal import COMPLETED, FAILED, Journal, Training
 from ckrm_tf.tuning.runner import Runner
 from search.cli import main
 from search.run import _load, _weights, recommend, run

@@ -9,12 +9,13 @@ import pytest
 from rich.console import Console
 
 from ckrm_tf import CKRMError, Stage, Widths
-from ckrm_tf.tuning.journal import COMPLETED, FAILED, Training
+from ckrm_tf.store.folder import open_folder
+from ckrm_tf.store.record import COMPLETED, FAILED, Training
 from ckrm_tf.tuning.noise import NoisyPropose
 from ckrm_tf.tuning.propose import propose
 from ckrm_tf.tuning.uniform import propose_uniform
 from search.console import Progress, count, duration, show_data, show_trials
-from search.session import data_fingerprint, make_oracle, open_folder, outcomes
+from search.session import data_fingerprint, make_oracle, outcomes
 from search.settings import load_settings
 
 IDENTITY = {"epochs": 3, "blocks": [1, 1], "image_size": None, "pixels": "abc"}

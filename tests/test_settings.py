@@ -1,18 +1,18 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from importlib import resources
 
 import pytest
 import yaml
 
 from ckrm_tf import CKRMError, Layout, Widths
-from ckrm_tf.training import Recipe
+from ckrm_tf.train.recipe import Recipe
+from search.config_files import config_text
 from search.settings import FREE, Settings, load_settings
 
 
 def defaults() -> dict:
-    return yaml.safe_load(resources.files("configs").joinpath("default.yaml").read_text())
+    return yaml.safe_load(config_text("default.yaml"))
 
 
 def test_the_defaults_have_every_key_and_make_the_standard_network():

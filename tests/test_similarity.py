@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckrm_tf.errors import CKRMError
-from ckrm_tf.measure import blocks
-from ckrm_tf.measure.similarity import (
+from ckrm_tf.measures import blocks
+from ckrm_tf.measures.similarity import (
     as_vectors,
     initial_variance,
     kernel_similarity,

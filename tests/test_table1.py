@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ckrm_tf.measure.similarity import psi
+from ckrm_tf.measures.similarity import psi
 
 NOISE = (0.05, 0.15, 0.25, 0.35, 0.45)
 # alpha -> values without and with the shift

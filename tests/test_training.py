@@ -11,7 +11,8 @@ from scipy.special import softmax
 from sklearn.metrics import roc_auc_score
 
 from ckrm_tf import CKRMError, Stage, Widths, resnet
-from ckrm_tf.training import Recipe, Trainer, TrainingNetwork, predict
+from ckrm_tf.train.recipe import Recipe
+from ckrm_tf.train.trainer import Trainer, TrainingNetwork, predict
 
 WIDTHS = Widths(4, (Stage(1, 4, 8),))
 RECIPE = Recipe(epochs=2, batch_size=16, learning_rate=5e-3, l1=1e-3, shift=1)

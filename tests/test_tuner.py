@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 from ckrm_tf import Stage, Widths
-from ckrm_tf.measure.criteria import width_signals
-from ckrm_tf.measure.table import measure
+from ckrm_tf.criteria.signals import width_signals
+from ckrm_tf.measures.table import measure
 from ckrm_tf.stats import macro_auc
-from ckrm_tf.training import Recipe, Trainer, predict
+from ckrm_tf.store.journal import Journal
+from ckrm_tf.store.record import COMPLETED, FAILED
+from ckrm_tf.train.recipe import Recipe
+from ckrm_tf.train.trainer import Trainer, predict
 from ckrm_tf.tuning.history import Outcome
-from ckrm_tf.tuning.journal import COMPLETED, FAILED, Journal
 from ckrm_tf.tuning.oracle import CKRMOracle
 from ckrm_tf.tuning.propose import propose
 from ckrm_tf.tuning.rule import Rule

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from keras import layers
 
+from ckrm_tf.criteria.eigenvalues import CRITERIA, slice_values
 from ckrm_tf.errors import CKRMError
-from ckrm_tf.measure.eigenvalues import CRITERIA, slice_values
 from ckrm_tf.pruning.model import kernels_of
 from ckrm_tf.pruning.what_if import what_if
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -20,8 +19,9 @@ from scipy.special import softmax
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.export.inference import inference_model, outputs
 from ckrm_tf.export.saved_model import run_fresh, tensorflow, write_saved_model
-from ckrm_tf.layout import Layout
-from ckrm_tf.widths import Widths
+from ckrm_tf.families.layout import Layout
+from ckrm_tf.families.widths import Widths
+from ckrm_tf.files import whole_folder
 
 TOLERANCE = 1e-5
 # Of the logarithm of a probability, for each unit of the largest logit; float32 leaves some 1e-6.
@@ -113,10 +113,7 @@ def export_model(
     # The reference takes another path than the files: the trained model, SciPy's softmax.
     logits = outputs(model, pixels / np.float32(scale)).astype(np.float64)
 
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        part.mkdir()
+    with whole_folder(target) as part:
         exported.save(part / KERAS_FILE)
         reread = keras.models.load_model(part / KERAS_FILE, compile=False)
         keras_difference = _difference(KERAS_FILE, logits, outputs(reread, pixels))
@@ -138,11 +135,6 @@ def export_model(
             "tolerance": TOLERANCE,
         }
         (part / WIDTHS_FILE).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-        if target.exists():
-            target.rmdir()
-        part.rename(target)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return ExportReport(
         folder=target,
         params=facts["params"],

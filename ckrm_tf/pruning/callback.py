@@ -9,8 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from ckrm_tf.criteria.eigenvalues import check_criterion, threshold_for
 from ckrm_tf.errors import CKRMError
-from ckrm_tf.measure.eigenvalues import check_criterion, threshold_for
 from ckrm_tf.pruning.constraint import SwitchableL1
 from ckrm_tf.pruning.masks import Kernels, Masks, dead_slices, threshold_masks
 from ckrm_tf.pruning.model import install_masks, kernels_of, masks_of, zero_slices
@@ -30,7 +30,7 @@ class EigenvaluePruning(keras.callbacks.Callback):
 
     Args:
         l1_epochs: epochs before the mask, at least 0.
-        criterion: one of `ckrm_tf.measure.eigenvalues.CRITERIA`.
+        criterion: one of `ckrm_tf.criteria.eigenvalues.CRITERIA`.
         threshold: T in the units of the weights; `det` uses T^k.
         stem: prune the first convolution too.
         pointwise: prune 1x1 convolutions too.

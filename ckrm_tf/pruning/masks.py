@@ -11,14 +11,14 @@ from typing import Literal
 
 import numpy as np
 
-from ckrm_tf.errors import CKRMError, unknown_name
-from ckrm_tf.measure.eigenvalues import (
+from ckrm_tf.criteria.eigenvalues import (
     contribution,
     dead_filters,
     in_weight_units,
     slice_values,
     threshold_for,
 )
+from ckrm_tf.errors import CKRMError, unknown_name
 
 Kernels = Mapping[str, np.ndarray]
 Masks = dict[str, np.ndarray]
@@ -30,7 +30,7 @@ def threshold_masks(kernels: Kernels, criterion: str, threshold: float) -> Masks
 
     Args:
         kernels: (k, k, F1, F2) arrays by layer name.
-        criterion: one of `ckrm_tf.measure.eigenvalues.CRITERIA`.
+        criterion: one of `ckrm_tf.criteria.eigenvalues.CRITERIA`.
         threshold: T, the same for every layer, in the units of the weights.
     """
     return {
@@ -50,7 +50,7 @@ def contribution_masks(
 
     Args:
         kernels: (k, k, F1, F2) arrays by layer name.
-        criterion: one of `ckrm_tf.measure.eigenvalues.CRITERIA`.
+        criterion: one of `ckrm_tf.criteria.eigenvalues.CRITERIA`.
         threshold: the least ratio v / sum of v; the published default is 1e-3.
         alive: masks of the slices that still count; the others stay dead.
     """
@@ -74,7 +74,7 @@ def percentile_masks(
 
     Args:
         kernels: (k, k, F1, F2) arrays by layer name.
-        criterion: one of `ckrm_tf.measure.eigenvalues.CRITERIA`.
+        criterion: one of `ckrm_tf.criteria.eigenvalues.CRITERIA`.
         share: 0 (keep all) to 1 (kill all).
         within: what is ranked together: each "filter", each "layer", or the whole "network".
     """
@@ -101,7 +101,7 @@ def lowest_masks(kernels: Kernels, criterion: str, count: int) -> Masks:
 
     Args:
         kernels: (k, k, F1, F2) arrays by layer name.
-        criterion: one of `ckrm_tf.measure.eigenvalues.CRITERIA`.
+        criterion: one of `ckrm_tf.criteria.eigenvalues.CRITERIA`.
         count: slices to kill, 0 to all of them.
     """
     values = {

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 import pandas as pd
 
+from ckrm_tf.criteria.eigenvalues import CRITERIA, check_criterion, threshold_for
 from ckrm_tf.errors import CKRMError
-from ckrm_tf.measure.eigenvalues import CRITERIA, check_criterion, threshold_for
 from ckrm_tf.pruning.masks import Masks, dead_slices, dead_weights, lowest_masks, threshold_masks
 from ckrm_tf.pruning.model import kernels_of, zero_slices
 
@@ -32,7 +32,7 @@ def what_if(
     Args:
         model: a built model; its weights are bit for bit the same afterwards, whatever happens.
         evaluate: the model's metric, greater is better; called once per different mask.
-        criteria: names out of `ckrm_tf.measure.eigenvalues.CRITERIA`.
+        criteria: names out of `ckrm_tf.criteria.eigenvalues.CRITERIA`.
         thresholds: values of T in the units of the weights; `det` uses T^k.
         stem: prune the first convolution too.
         pointwise: prune 1x1 convolutions too.

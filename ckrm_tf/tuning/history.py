@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
+from ckrm_tf.criteria.base import SIGNAL_PARTS, Signal
 from ckrm_tf.errors import CKRMError
-from ckrm_tf.measure.signal import SIGNAL_PARTS, Signal
-from ckrm_tf.widths import Widths
+from ckrm_tf.families.widths import Widths
 
 
 @dataclass(frozen=True)

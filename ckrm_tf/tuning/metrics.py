@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
-from ckrm_tf.measure.signal import SIGNAL_PARTS
-from ckrm_tf.tuning.journal import Training
+from ckrm_tf.criteria.base import SIGNAL_PARTS
+from ckrm_tf.store.record import Training
 
 OBJECTIVE = "score"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Sequence
 
+from ckrm_tf.families.widths import Widths
 from ckrm_tf.tuning.history import Outcome
 from ckrm_tf.tuning.rule import Rule
-from ckrm_tf.widths import Widths
 
 # One small step of levelling.
 FINE = 0.9

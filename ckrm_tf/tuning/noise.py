@@ -6,11 +6,11 @@ import random
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from ckrm_tf.measure.signal import Signal
+from ckrm_tf.criteria.base import Signal
+from ckrm_tf.families.widths import Widths
 from ckrm_tf.tuning.history import Outcome
 from ckrm_tf.tuning.propose import propose
 from ckrm_tf.tuning.rule import Rule
-from ckrm_tf.widths import Widths
 
 
 class NoisyPropose:

@@ -6,13 +6,13 @@ from typing import Any
 
 import keras_tuner
 
-from ckrm_tf.layout import Layout
-from ckrm_tf.measure.signal import SIGNAL_PARTS, Signal
+from ckrm_tf.criteria.base import SIGNAL_PARTS, Signal
+from ckrm_tf.families.layout import Layout
+from ckrm_tf.families.widths import Widths
 from ckrm_tf.tuning.history import Outcome, merged
 from ckrm_tf.tuning.metrics import OBJECTIVE
 from ckrm_tf.tuning.propose import propose
 from ckrm_tf.tuning.rule import Rule, Strategy
-from ckrm_tf.widths import Widths
 
 # How often the network of a trial was tried before; named as KerasTuner's own "tuner/epochs".
 REPEAT = "tuner/repeat"

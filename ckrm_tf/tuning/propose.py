@@ -26,10 +26,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
+from ckrm_tf.families.widths import Widths
 from ckrm_tf.tuning.history import Outcome, acceptable, smallest_acceptable
 from ckrm_tf.tuning.moves import covers, groups_by_redundancy, grown_back, levelled, shrunk
 from ckrm_tf.tuning.rule import Rule
-from ckrm_tf.widths import Widths
 
 # A loss of so many margins is no longer put down to chance.
 CLEARLY = 2.0

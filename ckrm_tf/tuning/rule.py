@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ckrm_tf.errors import CKRMError
+from ckrm_tf.families.widths import Widths
 from ckrm_tf.tuning.history import Outcome
-from ckrm_tf.widths import Widths
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,18 @@ from pathlib import Path
 
 import keras
 
+from ckrm_tf.criteria.base import Criterion
+from ckrm_tf.criteria.ckrm import ckrm_signal
+from ckrm_tf.criteria.signals import width_signals
 from ckrm_tf.data.dataset import Dataset
-from ckrm_tf.layout import Layout
-from ckrm_tf.measure.criteria import Criterion, ckrm_signal, width_signals
-from ckrm_tf.measure.table import measured_lambdas
-from ckrm_tf.resnet import resnet
-from ckrm_tf.training import Recipe, Trainer
-from ckrm_tf.tuning.journal import COMPLETED, FAILED, Journal, Training
-from ckrm_tf.widths import Widths
+from ckrm_tf.families.layout import Layout
+from ckrm_tf.families.resnet_model import resnet
+from ckrm_tf.families.widths import Widths
+from ckrm_tf.measures.table import measured_lambdas
+from ckrm_tf.store.journal import Journal
+from ckrm_tf.store.record import COMPLETED, FAILED, Training
+from ckrm_tf.train.recipe import Recipe
+from ckrm_tf.train.trainer import Trainer
 
 
 class Runner:

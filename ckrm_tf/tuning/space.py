@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import keras_tuner
 
-from ckrm_tf.widths import Widths
+from ckrm_tf.families.widths import Widths
 
 
 def declare(hp: keras_tuner.HyperParameters, start: Widths, floor: int = 4) -> Widths:

@@ -9,12 +9,13 @@ from typing import Any
 import keras_tuner
 from keras_tuner.errors import FailedTrialError
 
-from ckrm_tf.tuning.journal import FAILED, Training, first_unused
+from ckrm_tf.families.widths import Widths
+from ckrm_tf.files import first_unused
+from ckrm_tf.store.record import FAILED, Training
 from ckrm_tf.tuning.metrics import trial_metrics
 from ckrm_tf.tuning.oracle import REPEAT
 from ckrm_tf.tuning.runner import Runner
 from ckrm_tf.tuning.space import ResNetHyperModel
-from ckrm_tf.widths import Widths
 
 
 class CKRMTuner(keras_tuner.engine.base_tuner.BaseTuner):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 
+from ckrm_tf.families.widths import Widths
 from ckrm_tf.tuning.history import Outcome, acceptable, smallest_acceptable
 from ckrm_tf.tuning.moves import adapt
 from ckrm_tf.tuning.rule import Rule
-from ckrm_tf.widths import Widths
 
 
 def propose_uniform(

@@ -1,0 +1,1 @@
+"""Criteria: what the kernels that share a width say of it."""

@@ -1,0 +1,1 @@
+"""Families of networks: what is free in each, what it costs, how it is built."""

@@ -1,0 +1,178 @@
+"""From similarity to redundancy: Omega, lambda, and the null beside it (Eq. 8, 9)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from scipy.stats import binomtest
+
+from ckrm_tf.errors import CKRMError
+from ckrm_tf.measures.similarity import (
+    check_shape,
+    initial_variance,
+    kernel_similarity,
+    pair_similarity,
+    resolve_epsilon,
+)
+
+THRESHOLD = 0.6
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+NULL_KERNELS = 64
+
+
+@dataclass(frozen=True)
+class Redundancy:
+    """What the kernels of one convolution say.
+
+    Attributes:
+        lam: lambda, the share of pairs more alike than the threshold (Eq. 9).
+        interval: 95% interval of lambda when pairs were sampled, else None. Pairs share kernels,
+            so it is a little too narrow.
+        pairs: number of pairs compared.
+        dissimilar: size of a greedy set of mutually dissimilar kernels, None when sampled.
+        omega: the similarities themselves (Eq. 8), (pairs,).
+        epsilon: the absolute epsilon used.
+    """
+
+    lam: float
+    interval: tuple[float, float] | None
+    pairs: int
+    dissimilar: int | None
+    omega: np.ndarray
+    epsilon: float
+
+
+def check_threshold(threshold: float) -> float:
+    """Refuse a threshold outside [0, 1]."""
+    if not (isinstance(threshold, int | float) and 0 <= threshold <= 1):
+        raise CKRMError("threshold", expected="a number in [0, 1]", received=repr(threshold))
+    return float(threshold)
+
+
+def check_pairs(pairs: int | None) -> None:
+    """Refuse a number of pairs that is not None or a whole number of at least 1."""
+    if pairs is not None and (not isinstance(pairs, int) or isinstance(pairs, bool) or pairs < 1):
+        raise CKRMError("pairs", expected="None or a whole number >= 1", received=repr(pairs))
+
+
+def omega(similarity: np.ndarray) -> np.ndarray:
+    """The F2 (F2 - 1) / 2 similarities above the diagonal (Eq. 8)."""
+    return similarity[np.triu_indices(len(similarity), 1)]
+
+
+def dissimilar_kernels(similarity: np.ndarray, threshold: float = THRESHOLD) -> np.ndarray:
+    """Indices of mutually dissimilar kernels, chosen greedily in index order.
+
+    Every kernel left out is more alike than `threshold` to one that was kept.
+    """
+    alike = similarity > threshold
+    covered = np.zeros(len(similarity), bool)
+    kept = []
+    for index in range(len(similarity)):
+        if not covered[index]:
+            kept.append(index)
+            covered |= alike[index]
+    return np.array(kept)
+
+
+def ckrm(
+    kernel: Any,
+    threshold: float = THRESHOLD,
+    epsilon: float | None = None,
+    *,
+    pairs: int | None = None,
+    seed: int = 1,
+) -> float:
+    """The CKRM lambda of one convolution kernel: the share of pairs with Psi > threshold (Eq. 9).
+
+    Args:
+        kernel: (k1, ..., F1, F2), Keras layout.
+        threshold: t of Eq. 9; the paper uses 0.6.
+        epsilon: None for a quarter of the layer's initial variance, or an absolute value.
+        pairs: compare only so many randomly chosen pairs; None compares all.
+        seed: chooses the sampled pairs.
+    """
+    return redundancy(kernel, threshold, epsilon, pairs=pairs, seed=seed).lam
+
+
+def redundancy(
+    kernel: Any,
+    threshold: float = THRESHOLD,
+    epsilon: float | None = None,
+    *,
+    pairs: int | None = None,
+    seed: int = 1,
+) -> Redundancy:
+    """Everything `ckrm` knows; the arguments are the same."""
+    check_threshold(threshold)
+    shape = np.shape(kernel)
+    check_shape(shape)
+    absolute = resolve_epsilon(shape, epsilon)
+    possible = shape[-1] * (shape[-1] - 1) // 2
+    check_pairs(pairs)
+    if pairs is None or pairs >= possible:
+        similarity = kernel_similarity(kernel, absolute)
+        values = omega(similarity)
+        needed = len(dissimilar_kernels(similarity, threshold))
+        lam = float(np.mean(values > threshold))
+        return Redundancy(lam, None, possible, needed, values, absolute)
+    first, second = _sample_pairs(shape[-1], pairs, seed)
+    values = pair_similarity(kernel, first, second, absolute)
+    hits = int(np.sum(values > threshold))
+    interval = binomtest(hits, pairs).proportion_ci(method="wilson")
+    return Redundancy(
+        hits / pairs, (float(interval.low), float(interval.high)), pairs, None, values, absolute
+    )
+
+
+def _sample_pairs(kernels: int, pairs: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Different pairs i < j, drawn without replacement by their rank in the upper triangle."""
+    rng = np.random.default_rng(seed)
+    rank = rng.choice(kernels * (kernels - 1) // 2, size=pairs, replace=False)
+    # Pair (i, j) has rank j (j - 1) / 2 + i.
+    second = ((1 + np.sqrt(1 + 8 * rank.astype(np.float64))) / 2).astype(np.int64)
+    second -= second * (second - 1) // 2 > rank
+    second += (second + 1) * second // 2 <= rank
+    return rank - second * (second - 1) // 2, second
+
+
+@dataclass(frozen=True)
+class Null:
+    """Lambda and mean of Omega of randomly initialised kernels: what "no redundancy" reads."""
+
+    lam: float
+    mean: float
+
+
+def null(
+    shape: tuple[int, ...],
+    threshold: float = THRESHOLD,
+    epsilon: float | None = None,
+    *,
+    pointwise: bool = False,
+) -> Null:
+    """The null of a kernel shape; lambda = 0 alone proves nothing without it.
+
+    Estimated on 64 kernels drawn with the Glorot variance of the full shape, so it costs little
+    at any width.
+
+    Args:
+        shape: (k1, ..., F1, F2).
+        threshold, epsilon: as given to `ckrm`.
+        pointwise: the kernel is measured `as_vectors`.
+    """
+    relative = float(f"{resolve_epsilon(shape, epsilon) / initial_variance(shape):.3g}")
+    sizes = (math.prod(shape[:-2]), int(shape[-2]))
+    return _null_of(sizes[::-1] if pointwise else sizes, threshold, relative)
+
+
+@lru_cache(maxsize=512)
+def _null_of(sizes: tuple[int, int], threshold: float, relative_epsilon: float) -> Null:
+    """The null depends on the variance only through epsilon over it; sizes: values, slices."""
+    kernel = np.random.default_rng(1).standard_normal((sizes[0], 1, sizes[1], NULL_KERNELS))
+    values = omega(kernel_similarity(kernel, relative_epsilon))
+    return Null(float(np.mean(values > threshold)), float(np.mean(values)))

@@ -1,0 +1,14 @@
+"""What each kind of layer does to channels: one small file a kind, found by the exact class."""
+
+from ckrm_tf.narrowing.rules import (  # noqa: F401 - each registers its rules
+    activation,
+    convolution,
+    dense,
+    merge,
+    normalization,
+    shape,
+    spatial,
+)
+from ckrm_tf.narrowing.rules.base import channel_rule, rule_for
+
+__all__ = ["channel_rule", "rule_for"]

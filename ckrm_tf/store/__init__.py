@@ -1,0 +1,1 @@
+"""What a search leaves on disk: the record of a training, the journal, the run folder."""

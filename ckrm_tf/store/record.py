@@ -1,0 +1,73 @@
+"""One training as it is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ckrm_tf.criteria.base import Signal
+from ckrm_tf.families.widths import Widths
+
+COMPLETED, FAILED = "completed", "failed"
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training: a network, a seed, and what came of it.
+
+    Attributes:
+        status: "completed" or "failed".
+        val_auc: macro AUC on the validation split, None when failed.
+        lam: lambda per measured convolution, by layer name.
+        signals: what the criterion said of each width.
+        setup_seconds, step_seconds, measure_seconds: wall time of building and tracing, of the
+            gradient steps, and of measuring.
+        cpu_seconds: processor time of all threads over all of it; on a machine that others use too
+            it tells more than wall time.
+        reason: why it failed.
+        finished: when, ISO 8601 in UTC.
+    """
+
+    widths: Widths
+    seed: int
+    epochs: int
+    status: str
+    params: int
+    macs: int
+    val_auc: float | None = None
+    loss: float | None = None
+    lam: Mapping[str, float] = field(default_factory=dict)
+    signals: Mapping[str, Signal] = field(default_factory=dict)
+    steps: int = 0
+    setup_seconds: float = 0.0
+    step_seconds: float = 0.0
+    measure_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    reason: str | None = None
+    finished: str = ""
+
+    @property
+    def key(self) -> tuple[Widths, int, int]:
+        """What identifies a training within one run: its settings are the run's."""
+        return self.widths, self.seed, self.epochs
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the whole training."""
+        return self.setup_seconds + self.step_seconds + self.measure_seconds
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return asdict(self) | {
+            "widths": self.widths.to_dict(),
+            "signals": {k: asdict(s) for k, s in self.signals.items()},
+            "lam": dict(self.lam),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Training:
+        """The inverse of `to_dict`."""
+        known = {k: v for k, v in data.items() if k in cls.__dataclass_fields__}
+        signals = {k: Signal(**s) for k, s in data.get("signals", {}).items()}
+        return cls(**known | {"widths": Widths.from_dict(data["widths"]), "signals": signals})

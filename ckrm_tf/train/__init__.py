@@ -1,0 +1,1 @@
+"""Training: the recipe, batches, the optimizer, one training, training with gaze maps."""

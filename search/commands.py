@@ -1,0 +1,56 @@
+"""`ckrm-tf COMMAND ...`: the commands by name, each imported when it is called."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+
+
+@dataclass(frozen=True)
+class Command:
+    """Where a command is, and what it does in a line."""
+
+    module: str
+    function: str
+    does: str
+
+
+# A new command is a file of its own and a line here.
+COMMANDS = {
+    "run": Command("search.run", "run", "search for the narrowest network whose AUC holds"),
+    "measure": Command("search.measure", "report", "how redundant each convolution of a model is"),
+    "compare": Command("search.compare", "compare", "guided against unguided search"),
+    "final": Command("search.final", "final", "retrain a search's result, open the test split"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command; without one, list them."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        sys.stdout.write(usage())
+        return
+    # Fire takes a moment, and the list of commands needs it not.
+    from search.cli import main as run_command  # noqa: PLC0415
+    from search.cli import refuse  # noqa: PLC0415
+
+    name, *rest = arguments
+    if name not in COMMANDS:
+        refuse("command", name, COMMANDS)
+    command = COMMANDS[name]
+    run_command(getattr(import_module(command.module), command.function), rest)
+
+
+def usage() -> str:
+    """The list of commands."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {command.does}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: ckrm-tf COMMAND ...",
+            *lines,
+            "ckrm-tf COMMAND --help explains one; python -m search.COMMAND is the same.\n",
+        ]
+    )

@@ -1,0 +1,178 @@
+"""The house itself: what is imported when, what is named how, what is installed where."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+import tomllib
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+import ckrm_tf
+from ckrm_tf.registration import MODULES
+from search.commands import COMMANDS, usage
+
+ROOT = Path(__file__).parent.parent
+HEAVY = {"tensorflow", "keras", "keras_tuner", "numpy", "pandas", "scipy", "matplotlib", "fire"}
+
+
+def python(code: str, *arguments: str, cwd: Path | None = None, **environment: str):
+    """A fresh process that finds this checkout, whatever folder it runs in."""
+    env = os.environ | {"PYTHONPATH": str(ROOT)} | environment
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        env=env,
+    )
+
+
+def loaded_by(statement: str) -> set[str]:
+    code = f"import sys; {statement}; print(*{{n.partition('.')[0] for n in sys.modules}})"
+    done = python(code)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import ckrm_tf",
+        "import ckrm_tf.tuning.propose",
+        "from ckrm_tf import Widths; Widths.standard().params()",
+        "import search.commands; search.commands.main(['--help'])",
+    ],
+)
+def test_what_needs_no_array_loads_none(statement):
+    found = loaded_by(statement)
+    assert {"ckrm_tf", "search"} & found
+    assert not found & HEAVY
+
+
+def test_the_look_at_what_is_loaded_sees_it():
+    assert "numpy" in loaded_by("import ckrm_tf.criteria.eigenvalues")
+
+
+@pytest.mark.parametrize("name", ckrm_tf.__all__)
+def test_every_public_name_is_there(name):
+    home = ckrm_tf._PUBLIC[name]
+    if find_spec(home) is None:
+        pytest.skip(f"{home} is not there yet")
+    found = getattr(ckrm_tf, name)
+    assert found is getattr(importlib.import_module(home), name)
+    assert found.__doc__
+    assert name in dir(ckrm_tf)
+
+
+def test_no_module_has_the_name_of_something_public():
+    """A module of that name would take the place of the function once it is imported."""
+    modules = {path.stem for path in (ROOT / "ckrm_tf").iterdir() if path.stem != "__init__"}
+    assert {"measures", "families", "errors"} <= modules
+    assert not modules & set(ckrm_tf.__all__)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'meassure'"):
+        _ = ckrm_tf.meassure
+    with pytest.raises(ImportError):
+        from ckrm_tf import nothing_of_this_name  # noqa: F401, PLC0415
+
+
+def test_the_library_never_imports_the_commands():
+    for path in (ROOT / "ckrm_tf").rglob("*.py"):
+        lines = path.read_text().splitlines()
+        assert not [n for n in lines if n.lstrip().startswith(("from search", "import search"))]
+
+
+def test_every_class_that_keras_must_know_is_registered():
+    marked = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in (ROOT / "ckrm_tf").rglob("*.py")
+        if "@keras.saving.register_keras_serializable" in path.read_text()
+    }
+    assert marked == set(MODULES)
+
+
+LOAD = """
+import sys
+for name in sys.argv[2].split(","):
+    __import__(name)
+import keras
+print(type(keras.models.load_model(sys.argv[1]).layers[1]).__name__)
+"""
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    import keras  # noqa: PLC0415 - other tests of this file need it not
+
+    path = tmp_path_factory.mktemp("saved") / "slim.keras"
+    image = keras.Input((8, 8, 8))
+    keras.Model(image, ckrm_tf.SlimConv2D(4 / 3)(image)).save(path)
+    return str(path)
+
+
+@pytest.mark.parametrize("order", ["ckrm_tf,keras", "keras,ckrm_tf"])
+def test_a_saved_layer_is_found_whichever_is_imported_first(saved, order):
+    done = python(LOAD, saved, order)
+    assert done.stdout.strip() == "SlimConv2D", done.stderr
+
+
+def test_a_saved_layer_is_not_found_without_the_package(saved):
+    done = python(LOAD, saved, "keras")
+    assert done.returncode
+    assert "SlimConv2D" in done.stderr
+
+
+def test_the_list_of_packages_is_that_of_the_folders():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    folders = {
+        ".".join(p.parent.relative_to(ROOT).parts) for p in ROOT.glob("ckrm_tf/**/__init__.py")
+    }
+    folders |= {
+        ".".join(p.parent.relative_to(ROOT).parts) for p in ROOT.glob("search/**/__init__.py")
+    }
+    folders.add("search.configs")
+    assert set(settings["packages"]) == folders
+    assert settings["package-dir"] == {"search.configs": "configs"}
+
+
+CONFIG = "from search.config_files import config_text; print(config_text('default.yaml'))"
+
+
+@pytest.mark.parametrize("own", ["configs/__init__.py", "configs/default.yaml", "configs.py"])
+def test_a_users_own_configs_hide_nothing(tmp_path, own):
+    file = tmp_path / own
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("")
+    done = python(CONFIG, cwd=tmp_path)
+    assert "epochs: 12" in done.stdout, done.stderr
+
+
+def test_the_commands_are_where_the_table_says():
+    for name, command in COMMANDS.items():
+        assert callable(getattr(importlib.import_module(command.module), command.function))
+        assert name in usage()
+
+
+COMMAND = "import sys; from search.commands import main; main(sys.argv[1:])"
+
+
+def test_a_command_ends_as_a_module_does():
+    done = python(COMMAND, "run", "--trials", "0")
+    assert (done.returncode, done.stdout) == (2, "")
+    # TensorFlow may have said something before it.
+    assert done.stderr.endswith("error: --trials: expected at least 1, received 0\n")
+
+
+def test_a_misspelt_command_names_the_nearest():
+    done = python(COMMAND, "mesure")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: unknown command")
+    assert "Did you mean 'measure'?" in done.stderr
