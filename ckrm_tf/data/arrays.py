@@ -16,6 +16,8 @@ from ckrm_tf.errors import CKRMError
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 # Of a .npy header: those of plain arrays take some hundred bytes.
 _MAX_HEADER = 10_000
+# Of an array of texts, which takes fifty times as much once it is a list.
+MAX_TEXT = 2**20
 _PLAIN_KINDS = "biufcSU"
 
 
@@ -86,7 +88,8 @@ def _weigh(where: str, member: IO[bytes], unpacked: int) -> int:
         if version not in _HEADERS:
             raise CKRMError(where, expected="an .npy array of version 1 or 2", received=version)
         shape, _, dtype = _HEADERS[version](member, max_header_size=_MAX_HEADER)
-    if dtype.kind not in _PLAIN_KINDS or dtype.hasobject:
+    # Elements of no bytes weigh nothing, however many a header says there are.
+    if dtype.kind not in _PLAIN_KINDS or dtype.hasobject or not dtype.itemsize:
         raise CKRMError(
             f"cannot read {where}",
             expected="plain numbers or text (no pickled objects)",
@@ -100,6 +103,10 @@ def _weigh(where: str, member: IO[bytes], unpacked: int) -> int:
             f"cannot read {where}: the array is cut short",
             expected=f"{needed} bytes, as its header says",
             received=f"{unpacked}",
+        )
+    if dtype.kind in "SU" and needed > MAX_TEXT:
+        raise CKRMError(
+            f"cannot read {where}", expected=f"texts of at most {MAX_TEXT} bytes", received=needed
         )
     # An array of no elements may still have sides that overflow.
     if len(shape) > 8 or max(shape, default=0) > 2**40:

@@ -111,10 +111,11 @@ def read_picture(file: Path, size: tuple[int, int], channels: int) -> Picture:
     Raises:
         CKRMError: see `open_picture`.
     """
-    with open_picture(file) as opened:
-        deep = _is_deep(opened)
-        white_is_zero = deep and _white_is_zero(opened)
-        image = ImageOps.exif_transpose(opened)
+    with open_picture(file) as image:
+        deep = _is_deep(image)
+        white_is_zero = deep and _white_is_zero(image)
+        # In place, and no conversion that changes nothing: a large film is held once.
+        ImageOps.exif_transpose(image, in_place=True)
         if deep:
             values = np.asarray(image)
             if white_is_zero:
@@ -122,11 +123,10 @@ def read_picture(file: Path, size: tuple[int, int], channels: int) -> Picture:
             plane = values.astype(np.float32)[None, ..., None]
             pixels = np.repeat(resize_images(plane, size)[0], channels, axis=2)
             return Picture(pixels, pixel_sample(values), False)
-        image = image.convert("L" if channels == 1 else "RGB")
-        grey = image if channels == 1 else image.convert("L")
-        mask, sample = _looks_like_mask(grey), pixel_sample(np.asarray(grey))
-        pixels = np.asarray(image.resize((size[1], size[0]), FILTER))
-        return Picture(pixels.reshape(*size, channels), sample, mask)
+        grey = _converted(image, "L")
+        shown = grey if channels == 1 else _converted(image, "RGB")
+        pixels = np.asarray(shown.resize((size[1], size[0]), FILTER)).reshape(*size, channels)
+        return Picture(pixels, pixel_sample(np.asarray(grey)), _looks_like_mask(grey))
 
 
 def read_grey(file: Path) -> np.ndarray:
@@ -161,6 +161,10 @@ def is_mask(file: Path) -> bool:
     """
     with open_picture(file) as opened:
         return not _is_deep(opened) and _looks_like_mask(opened.convert("L"))
+
+
+def _converted(image: Image.Image, mode: str) -> Image.Image:
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _is_deep(image: Image.Image) -> bool:

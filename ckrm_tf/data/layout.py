@@ -69,7 +69,9 @@ def _unwrapped(tree: Folder, layout: Layout) -> Folder:
         name, child = next(iter(children.items()))
         inner = child.holding()
         # A split, a class with its films, or a class whose films lie beside their masks.
-        beside = any(names.is_helper(n) or names.is_image_folder(n) for n in inner)
+        beside = any(
+            (names.is_helper(n) or names.is_image_folder(n)) and f.images for n, f in inner.items()
+        )
         one_class = beside and not names.is_image_folder(name)
         if names.split_of(name) or child.images or not inner or one_class:
             break
@@ -159,7 +161,7 @@ def _split_folders(top: Folder) -> dict[str, Folder]:
 
 
 def _found(by_split: dict[str, Folder]) -> str:
-    return ", ".join(folder.path.name for folder in by_split.values())
+    return ", ".join(by_split[split].path.name for split in SPLITS if split in by_split)
 
 
 def _take_val(seed: int, layout: Layout) -> None:

@@ -23,8 +23,8 @@ FREE_BYTES = 2**28
 EXPANSION = 100
 # The largest data set in memory.
 MAX_DATASET_BYTES = 2**35
-# Pixels that are decoded at one time, over all threads: some 8 bytes of memory each.
-PIXELS_IN_FLIGHT = 2 * MAX_PIXELS
+# Pixels that are decoded at one time, over all threads: at most some 16 bytes of memory each.
+PIXELS_IN_FLIGHT = MAX_PIXELS
 # Of a message that quotes a file or a library.
 MAX_QUOTE = 160
 
