@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Sequence
 from math import prod
@@ -10,7 +11,7 @@ from typing import IO, Any
 
 from numpy.lib import format as npy
 
-from ckrm_tf.data.limits import check_dataset_bytes, check_unpacked, named, reading
+from ckrm_tf.data.limits import brief, check_dataset_bytes, check_unpacked, named, reading
 from ckrm_tf.errors import CKRMError
 
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
@@ -28,8 +29,8 @@ def read_arrays(path: Path, keys: Sequence[str], optional: Sequence[str] = ()) -
         CKRMError: when the file is missing, damaged, lacks a key, holds anything but plain
             arrays, or unpacks to more than `limits` allows.
     """
-    if not path.is_file():
-        raise CKRMError("data file not found", received=str(path))
+    if not os.path.isfile(path):
+        raise CKRMError("data file not found", received=brief(path))
     with reading(path.name, f"cannot read {path.name}"):
         if not zipfile.is_zipfile(path):
             with path.open("rb") as file:

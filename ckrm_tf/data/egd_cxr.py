@@ -20,7 +20,7 @@ from ckrm_tf.data.egd_tables import CLASS_NAMES, GAZE_FILES, MASTER, Master, rea
 from ckrm_tf.data.frame import RECIPES, Frame, check_recipe
 from ckrm_tf.data.gaze import SIGMA, gaze_map, inside_film
 from ckrm_tf.data.limits import check_dataset_bytes
-from ckrm_tf.data.options import Option, Source
+from ckrm_tf.data.options import Option, Source, path_of
 from ckrm_tf.data.resize import Size, as_size
 from ckrm_tf.data.splits import Parts, split_by_image, split_by_patient
 from ckrm_tf.errors import CKRMError, unknown_name
@@ -143,7 +143,7 @@ def load_egd_cxr(
 
 
 def _load(source: str, **options: Any) -> Dataset:
-    return load_egd_cxr(Path(source.removeprefix(EGD_PREFIX)).expanduser(), **options)
+    return load_egd_cxr(path_of(source.removeprefix(EGD_PREFIX)), **options)
 
 
 SOURCE = Source(

@@ -29,7 +29,7 @@ from ckrm_tf.data.limits import (
     named,
     reading,
 )
-from ckrm_tf.data.options import Option, Source
+from ckrm_tf.data.options import Option, Source, path_of
 from ckrm_tf.data.pixels import find_scale
 from ckrm_tf.data.resize import Size, as_size
 from ckrm_tf.errors import CKRMError
@@ -101,13 +101,13 @@ def load_folder(
 
 
 def _load(source: str, **options: Any) -> Dataset:
-    return load_folder(Path(source).expanduser(), **options)
+    return load_folder(path_of(source), **options)
 
 
 SOURCE = Source(
     "load_folder",
     "a folder of images per class",
-    lambda text: bool(text) and "\0" not in text and Path(text).expanduser().is_dir(),
+    lambda text: os.path.isdir(path_of(text)),
     _load,
     OPTIONS,
 )

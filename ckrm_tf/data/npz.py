@@ -12,7 +12,7 @@ import numpy as np
 from ckrm_tf.data.arrays import read_arrays
 from ckrm_tf.data.dataset import Dataset, Split, check_dataset
 from ckrm_tf.data.limits import brief
-from ckrm_tf.data.options import Option, Source
+from ckrm_tf.data.options import Option, Source, path_of
 from ckrm_tf.data.pixels import find_scale
 from ckrm_tf.data.resize import Size, resize_dataset
 from ckrm_tf.errors import CKRMError
@@ -58,7 +58,7 @@ def load_npz(path: str | PathLike[str], *, scale: float | None = None) -> Datase
 def _load(
     source: str, *, image_size: Size | None, seed: int, progress: object, **options: Any
 ) -> Dataset:
-    data = load_npz(Path(source).expanduser(), **options)
+    data = load_npz(path_of(source), **options)
     return data if image_size is None else check_dataset(resize_dataset(data, image_size))
 
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ckrm_tf.data.dataset import Dataset
 from ckrm_tf.errors import unknown_name
+
+
+def path_of(text: str) -> Path:
+    """The path that a user typed; a "~" of nobody stays as it is."""
+    return Path(os.path.expanduser(text))
 
 
 @dataclass(frozen=True)
