@@ -137,6 +137,7 @@ REFUSED = {
     "split and more": ("train/a", "train/b", "test/a", "test/b", "holdout/a", "holdout/b"),
     "images and masks alone": ("images", "masks"),
     "one class in two spellings": ("train/normal", "train/NORMAL", "test/normal"),
+    "one class in two spellings, unsplit": ("viral pneumonia", "Viral Pneumonia", "normal"),
     "two places in a class": ("a/images", "a/lung", "b/images", "b/lung"),
     "masks alone in a class": ("a/masks", "b/masks"),
 }
@@ -304,4 +305,5 @@ def test_names_of_copies_masks_and_classes() -> None:
     assert helps("unmasked", ["un"]) is None
     assert is_helper("infection masks")
     assert not is_helper("unmasked")
+    assert same_class("HER2+") != same_class("HER2-")
     assert same_class("COVID-19 ") == same_class("covid_19") != same_class("covid_20")

@@ -26,6 +26,7 @@ from egd_tree import make_tree
 from PIL import Image
 
 from ckrm_tf.data.dicom import read_dicom
+from ckrm_tf.data.egd_cxr import load_egd_cxr
 from ckrm_tf.data.egd_tables import read_boxes, read_gaze, read_master
 from ckrm_tf.data.folder import load_folder
 from ckrm_tf.data.npz import load_npz
@@ -35,7 +36,7 @@ from ckrm_tf.errors import CKRMError
 MOST_MEMORY = 700 * 2**20
 MOST_SECONDS = 20.0
 MOST_MESSAGE = 1000
-SHORT, LONG = 30, 1100
+SHORT, LONG = 30, 1000
 TYPES = tuple(
     f"{order}{kind}"
     for order, kinds in (
@@ -241,6 +242,20 @@ def make_table(name: str) -> Callable[[Path], Path]:
     return make
 
 
+def make_release(name: str) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        tree = make_tree(folder / "tree", patients=3, images=1)
+        film = tree.films[0]
+        return tree.mimic / film.path if name == "film" else tree.release / name
+
+    return make
+
+
+def read_release(file: Path) -> object:
+    root = next(folder for folder in file.parents if folder.name == "tree")
+    return load_egd_cxr(root, image_size=16, sigma=6.0, cache_dir=root.parent / "cache")
+
+
 # The gaze table is read for these images.
 read_ids: list[str] = []
 
@@ -273,6 +288,9 @@ READERS = {
         lambda path: read_gaze(path.parent, "fixations", read_ids),
         cells,
     ),
+    "whole egd-cxr, master": Reader(make_release("master_sheet.csv"), read_release, cells),
+    "whole egd-cxr, gaze": Reader(make_release("fixations.csv"), read_release, cells),
+    "whole egd-cxr, film": Reader(make_release("film"), read_release, any_bytes),
     "tables, bytes": Reader(make_table("master_sheet.csv"), read_master, any_bytes),
 }
 

@@ -50,6 +50,13 @@ class TestEverySource:
                 source.check({known[:-1]: 1})
         source.check({option.name: option.default for option in source.options})
 
+    def test_a_value_of_another_type(self, source: Source) -> None:
+        for option in source.options:
+            with pytest.raises(CKRMError, match=f"^{option.name}: expected .* received"):
+                source.check({option.name: {"a": "mapping"}})
+            with pytest.raises(CKRMError, match=f"^{option.name}: "):
+                source.check({option.name: b"bytes" if option.type is bool else True})
+
 
 def test_options_of_one_name_are_one_option() -> None:
     by_name: dict[str, set[Option]] = {}
@@ -87,6 +94,12 @@ def test_paths_that_cannot_be(text: str) -> None:
     with pytest.raises(CKRMError) as caught:
         load_dataset(text)
     assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("n", [3, 3.5, "9,3,3", (9, 3), (9, 3, 2.0), None])
+def test_phantoms_of_no_number(n: object) -> None:
+    with pytest.raises(CKRMError, match=r"^n: expected"):
+        load_dataset("phantom", n=n)
 
 
 def test_a_path_is_a_source(tmp_path: Path) -> None:

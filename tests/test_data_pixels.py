@@ -161,7 +161,7 @@ def test_images_of_one_split_encoded_differently(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("scale", [0, -1, float("nan"), float("inf"), "255", True, [1]])
 def test_a_scale_that_is_none(tmp_path: Path, scale: object) -> None:
-    with pytest.raises(CKRMError, match="scale: expected a positive number"):
+    with pytest.raises(CKRMError, match=r"^scale: expected a (positive )?number"):
         load_dataset(save(tmp_path, of(255, "<u1")), scale=scale)
 
 

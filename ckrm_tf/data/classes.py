@@ -58,6 +58,11 @@ def _check_class_folders(top: Folder) -> None:
             raise _no_class(top, name, f"a folder that holds the splits {named(splits)}")
         if names.split_of(name) and name in holding:
             raise _no_class(top, name, "a split inside a split")
+    spelt: dict[str, str] = {}
+    for name in holding:
+        first = spelt.setdefault(names.same_class(name), name)
+        if first != name:
+            raise _no_class(top, name, f"another spelling of {first}")
     images = [name for name in holding if names.is_image_folder(name)]
     if images:
         raise _no_class(top, images[0], f"a folder of images among {named(holding)}")

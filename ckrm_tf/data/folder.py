@@ -107,7 +107,7 @@ def _load(source: str, **options: Any) -> Dataset:
 SOURCE = Source(
     "load_folder",
     "a folder of images per class",
-    lambda text: os.path.isdir(path_of(text)),
+    lambda text: bool(text) and os.path.isdir(path_of(text)),
     _load,
     OPTIONS,
 )

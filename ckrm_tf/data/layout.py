@@ -116,12 +116,6 @@ def _read_splits(top: Folder, seed: int, layout: Layout) -> None:
     found = {s: read_classes(_below_images(f, layout), layout.notes) for s, f in by_split.items()}
     layout.class_names = tuple(sorted(found["train"]))
     labels = {names.same_class(name): i for i, name in enumerate(layout.class_names)}
-    if len(labels) < len(layout.class_names):
-        raise CKRMError(
-            f"class folders in {by_split['train'].path.name}",
-            expected="each class once",
-            received=f"one class in two spellings among {named(layout.class_names)}",
-        )
     for split in (split for split in SPLITS if split in found):
         unknown = [name for name in found[split] if names.same_class(name) not in labels]
         if unknown:

@@ -111,8 +111,12 @@ def helps(stem: str, others: Collection[str]) -> str | None:
 
 
 def same_class(name: str) -> str:
-    """A key that is equal for one class in two spellings: NORMAL, "Normal ", normal."""
-    return " ".join(re.split(r"[\W_]+", name.casefold())).strip() or name
+    """A key that is equal for one class in two spellings: NORMAL, "Normal ", normal.
+
+    >>> same_class("COVID-19") == same_class("covid_19"), same_class("HER2+") == same_class("HER2-")
+    (True, False)
+    """
+    return re.sub(r"[\s_-]+(?=\w)", " ", name.casefold()).strip()
 
 
 def _words(name: str) -> list[str]:

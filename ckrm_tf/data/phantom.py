@@ -87,15 +87,19 @@ SOURCE = Source("phantom", '"phantom"', lambda text: text == "phantom", _load, O
 
 
 def _counts(n: int | Sequence[int]) -> tuple[int, ...]:
-    counts = (n, n // 3, n // 3) if isinstance(n, int) else tuple(n)
+    counts = (n, n // 3, n // 3) if isinstance(n, int) else n
     least = len(CLASS_NAMES)
-    if len(counts) != 3 or not all(isinstance(c, int) and c >= least for c in counts):
+    if (
+        not isinstance(counts, Sequence)
+        or len(counts) != 3
+        or not all(isinstance(c, int) and c >= least for c in counts)
+    ):
         raise CKRMError(
             "n",
             expected=f"the number of train, val and test images, each at least {least}",
             received=repr(n),
         )
-    return counts
+    return tuple(counts)
 
 
 def _split(seed: int, part: int, count: int, size: tuple[int, int], separation: float) -> Split:
