@@ -97,6 +97,12 @@ def test_a_wrapper_folder(tmp_path: Path, above: str, splits: bool) -> None:
     assert f"read below {above.split('/', maxsplit=1)[0]}/" in told(data)
 
 
+def test_a_split_folder_in_itself(tmp_path: Path) -> None:
+    for name in ("train", "val", "test"):
+        fill(tmp_path / name / name)
+    assert load_dataset(tmp_path).class_names == CLASSES
+
+
 def test_a_copy_of_all_below_a_split_folder(tmp_path: Path) -> None:
     """As a well-known archive of chest films is packed: everything twice, and __MACOSX."""
     for base in (tmp_path, tmp_path / "chest_xray"):
@@ -175,6 +181,24 @@ class TestMasks:
         assert not any(masks in name for name in ids(data))
         assert f"COVID-19/: {masks} left out, not films" in told(data)
 
+    @pytest.mark.parametrize("splits", [True, False])
+    def test_beside_all_classes(self, tmp_path: Path, splits: bool) -> None:
+        for split in ("train", "val", "test") if splits else ("",):
+            fill(tmp_path / "images" / split)
+            for file in (tmp_path / "images" / split).rglob("*.png"):
+                film(tmp_path / "lung masks" / file.relative_to(tmp_path / "images"), MASK)
+        data = load_dataset(tmp_path)
+        assert data.class_names == CLASSES
+        assert len(ids(data)) == (24 if splits else 8)
+        assert not any("masks" in name for name in ids(data))
+        assert "lung masks beside images/ left out" in told(data)
+
+    def test_beside_the_classes_of_each_split(self, tmp_path: Path) -> None:
+        for split in ("Train", "Val", "Test"):
+            fill(tmp_path / split / "images")
+            film(tmp_path / split / "masks" / "Normal" / "0.png", MASK)
+        assert len(ids(load_dataset(tmp_path))) == 24
+
     def test_below_the_films_of_a_class(self, tmp_path: Path) -> None:
         fill(tmp_path)
         for name in CLASSES:
@@ -222,7 +246,7 @@ class TestMasks:
 
 
 class TestOtherFiles:
-    @pytest.mark.parametrize("suffix", [".dcm", ".webp", ".gif", ".nii", ""])
+    @pytest.mark.parametrize("suffix", [".dcm", ".webp", ".gif", ".nii.gz", ".npy", ".zip", ""])
     def test_a_class_of_files_that_are_not_read(self, tmp_path: Path, suffix: str) -> None:
         fill(tmp_path)
         (tmp_path / "pneumonia").mkdir()

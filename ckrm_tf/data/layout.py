@@ -52,7 +52,7 @@ def read_layout(root: Path, seed: int = 1) -> Layout:
     tree = read_tree(root)
     if not tree.holds_images:
         raise no_images(tree)
-    top = _unwrapped(tree, layout)
+    top = _below_images(_unwrapped(tree, layout), layout)
     if any(names.split_of(name) for name in top.holding()):
         _read_splits(top, seed, layout)
     else:
@@ -85,13 +85,22 @@ def _below(name: str, child: Folder, layout: Layout) -> Folder:
 
 
 def _below_images(tree: Folder, layout: Layout) -> Folder:
-    """Below `images/`, where a split keeps its classes there and something else beside."""
-    inner = {n: f for n, f in tree.holding().items() if not names.is_helper(n)}
-    if tree.images or len(inner) != 1:
+    """Below `images/`, where classes or splits stand in it and masks beside it.
+
+    Also below `train/train/`, as some archives of one split are packed.
+    """
+    holding = tree.holding()
+    helpers = [name for name in holding if names.is_helper(name)]
+    others = [name for name in holding if name not in helpers]
+    if tree.images or len(others) != 1:
         return tree
-    name, child = next(iter(inner.items()))
-    if not names.is_image_folder(name) or not child.holding():
+    name, child = others[0], holding[others[0]]
+    split = names.split_of(name)
+    again = split is not None and split == names.split_of(tree.path.name)
+    if not (again or names.is_image_folder(name)) or not child.holding():
         return tree
+    if helpers:
+        layout.notes.append(f"{named(helpers)} beside {name}/ left out, not films")
     return _below(f"{tree.path.name}/{name}", child, layout)
 
 

@@ -14,8 +14,7 @@ MAX_DEPTH = 16
 # Files that may lie beside films and are none.
 _PAPERS = word_set(
     ".csv .tsv .txt .md .rst .json .jsonl .xml .html .htm .yaml .yml .log .db .ini .pdf .doc .docx "
-    ".xls .xlsx .py .ipynb .sh .bat .zip .tar .gz .tgz .7z .rar .md5 .sha256 .lnk .url .toml .mat "
-    ".npy .npz .pkl .h5 .hdf5 .bib .cff .license .in .cfg"
+    ".xls .xlsx .py .ipynb .sh .bat .md5 .sha256 .lnk .url .toml .bib .cff .license .in .cfg"
 )
 
 
@@ -27,8 +26,8 @@ class Folder:
         path: where it lies.
         folders: its sub-folders by name, sorted; hidden ones are not there.
         images: its own picture files, sorted.
-        strange: its own files that may be films of a kind that is not read: .dcm, .webp, .gif,
-            names without an ending.
+        strange: its own files that may be films of a kind that is not read: .dcm, .webp, .npy,
+            .zip, names without an ending.
     """
 
     path: Path
