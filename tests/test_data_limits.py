@@ -167,6 +167,13 @@ class TestPictures:
         with pytest.raises(CKRMError, match=r"size: expected at most 268 MB.*received 374 MB"):
             load_dataset(folder)
 
+    def test_small_ones_may_grow_to_one_size(self, tmp_path: Path) -> None:
+        folder = self.fill(tmp_path, png(8, 8))
+        Image.new("L", (9, 9), 200).save(folder / "a" / "0.png")
+        data = load_dataset(folder, scale=255)
+        assert data.input_shape == (224, 224, 1)
+        assert "files of 2 sizes: brought to 224 x 224 (image_size)" in data.notes
+
     def test_large_ones_are_decoded_few_at_a_time(self, tmp_path: Path) -> None:
         folder = self.fill(tmp_path, png(5000, 5000, colour=2))
         before = memory()

@@ -187,8 +187,10 @@ def _candidate(ranges: Mapping[str, PixelRange]) -> float | None:
 
 def _check_alike(what: str, ranges: Mapping[str, PixelRange], seen: str) -> None:
     """Refuse splits between which no single scale can be right."""
-    spans = {split: found.most_high - found.low for split, found in ranges.items()}
-    if spans and max(spans.values()) > MOST_APART * min(spans.values()):
+    spans = [found.most_high - found.low for found in ranges.values()]
+    # Blank images say nothing of their encoding.
+    spans = [span for span in spans if span > 0]
+    if spans and max(spans) > MOST_APART * min(spans):
         raise CKRMError(
             f"{what}: the splits are encoded differently: pixels {seen}",
             expected="one range for all",
