@@ -122,7 +122,7 @@ training to training, correlations 0.8 and 0.7 over images)
         squares = 2 * training + shared
         variance = Variance(squares * (1 / folds + 1 / (folds - 1)), folds - 1)
     else:
-        part = Parts(2 * training / trainings, 2 * (trainings - 1), shared)
+        part = Parts(2 * training / trainings, 2 * (trainings - 1), shared, trainings)
         variance = combine([part] * folds, np.zeros(folds))
     error = float(np.sqrt(variance.value))
     half = variance.half_width(confidence)
