@@ -20,17 +20,17 @@ from ckrm_tf.errors import CKRMError, unknown_name
 from ckrm_tf.export import export_files
 from ckrm_tf.files import first_unused, write_atomically
 from ckrm_tf.models.facts import ModelFacts, as_pixels, probabilities, read_facts
+from ckrm_tf.models.judged import check_above_chance
 from ckrm_tf.models.load import load_model
 from ckrm_tf.narrowing.model_cost import ModelCost
 from ckrm_tf.stats import compare_trained_models
 from ckrm_tf.train.fine_tune import fine_tune
+from search.brought import IMAGES, pixel_range
 from search.cli import main
 from search.console import count, show_data
 
 SPLITS = ("test", "val", "none")
 FORMATS = ("keras", "saved_model")
-# Images that choose and mend.
-IMAGES = 256
 # Images that the files are compared on.
 COMPARED = 8
 
@@ -120,7 +120,7 @@ def narrow_model(
     folder = _folder(out, model)
     facts = dataset = None
     if data is not None:
-        facts = read_facts(given, pixels=_pixels(pixels), output=output)
+        facts = read_facts(given, pixels=pixel_range(pixels), output=output)
         console.print(f"          {facts}", highlight=False)
         dataset = _read_data(console, data, facts, image_size, seed)
     reference = _as_given(console, given, dataset, facts, unseen)
@@ -186,16 +186,6 @@ def _listed(text: Any) -> list[str]:
     return [str(part).strip() for part in parts if str(part).strip()]
 
 
-def _pixels(text: Any) -> tuple[float, float] | None:
-    if text is None:
-        return None
-    try:
-        low, high = (float(part) for part in _listed(text))
-    except ValueError as error:
-        raise CKRMError("--pixels", expected="LOW,HIGH, such as 0,255", received=text) from error
-    return low, high
-
-
 def _folder(out: str | None, model: str) -> Path:
     """A folder of its own for the result: nothing is overwritten."""
     if out is None:
@@ -247,24 +237,6 @@ def _as_given(
     )
     check_above_chance(split.labels, found, unseen)
     return found
-
-
-def check_above_chance(labels: np.ndarray, found: np.ndarray, split: str) -> None:
-    """Refuse a model that knows nothing of the classes: its input or classes must be wrong.
-
-    Raises:
-        CKRMError: the interval of its AUC reaches down to one half.
-    """
-    from ckrm_tf.stats import macro_auc_interval  # noqa: PLC0415
-
-    interval = macro_auc_interval(labels, found[None])
-    if interval.low <= 0.5:
-        raise CKRMError(
-            f"the model as given on the {split} split",
-            expected="an AUC above chance",
-            received=f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]",
-            hint="Are --pixels, --output and the order of the classes right?",
-        )
 
 
 def _train(

@@ -164,7 +164,7 @@ def test_what_cannot_be_read_is_named(tmp_path):
     with pytest.raises(CKRMError, match="a folder"):
         load_model(tmp_path)
     (tmp_path / "text.keras").write_text("not a model")
-    with pytest.raises(CKRMError, match="text.keras"):
+    with pytest.raises(CKRMError, match=r"text\.keras"):
         load_model(tmp_path / "text.keras")
 
 

@@ -35,7 +35,7 @@ class ModelFamily(Family):
         input_shape: (height, width, channels) of an image of the data.
         images: some hundred images as the model takes them, to choose and to mend by.
         select: which channels stay, a key of `ckrm_tf.narrowing.SELECTORS`.
-        fresh: train every network from fresh weights.
+        fresh: train every network but the model itself from fresh weights.
         multiple: widths are multiples of so many channels.
         freeze: names of layers to leave alone.
 
@@ -117,7 +117,7 @@ class ModelFamily(Family):
 
     def given(self, design: Design) -> bool:
         """See `Family`: the model as it was brought needs no training."""
-        return design == self.start and not self.fresh
+        return design == self.start
 
     def narrowed(self, design: Design) -> keras.Model:
         """The mended slice, with the input and output of the model as given."""
@@ -144,7 +144,8 @@ class ModelFamily(Family):
         network = logits_from_unit_images(
             self.narrowed(self.checked(design)), self.facts_, self.input_shape, name=INNER
         )
-        return keras.models.clone_model(network) if self.fresh else network
+        fresh = self.fresh and not self.given(design)
+        return keras.models.clone_model(network) if fresh else network
 
     def kernels(self, model: keras.Model) -> Mapping[str, Sequence[ConvolutionKernel]]:
         """See `Family`."""
