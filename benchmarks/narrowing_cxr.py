@@ -30,8 +30,10 @@ import keras
 import numpy as np
 import pandas as pd
 
-from ckrm_tf import Widths, cost, load_dataset, narrow, resnet
+from ckrm_tf import Widths, cost, load_dataset, resnet
 from ckrm_tf.data.folds import folds
+from ckrm_tf.narrowing import Narrower
+from ckrm_tf.narrowing.recalibrate import recalibrate
 from ckrm_tf.stats import macro_auc, non_inferiority
 from ckrm_tf.train.batches import scaled
 from ckrm_tf.train.trainer import Recipe, Trainer, predict
@@ -58,9 +60,16 @@ class Bench:
         self.rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
         self.trainers: dict[Any, Trainer] = {}
         self.current: keras.Model | None = None
+        self.narrower: Narrower | None = None
+        self.starts: dict[int, keras.Model] = {}
 
     def start(self, fold: int) -> keras.Model:
-        """The standard ResNet-50 of a fold, trained or read."""
+        """The standard ResNet-50 of a fold, trained or read; once."""
+        if fold not in self.starts:
+            self.starts = {fold: self._start(fold)}
+        return self.starts[fold]
+
+    def _start(self, fold: int) -> keras.Model:
         data = self.folds[fold]
         path = self.folder / f"start{fold}.keras"
         if path.exists():
@@ -137,10 +146,12 @@ class Bench:
         self, start: keras.Model, fold: int, size: float, select: str, mend: bool
     ) -> tuple[keras.Model, float]:
         """A slice of the start and the CPU seconds that it took."""
-        data = self.folds[fold]
-        images = scaled(data.train.images[:IMAGES], data.scale)
+        if self.narrower is None or self.narrower.channels.model is not start:
+            data = self.folds[fold]
+            images = scaled(data.train.images[:IMAGES], data.scale)
+            self.narrower = Narrower(start, images=images, seed=1)
         began = time.process_time()
-        small = narrow(start, {"macs": size}, images=images, select=select, mend=mend, seed=1)
+        small = self.narrower.build(self.narrower.choose({"macs": size}, select), mend=mend)
         return small, time.process_time() - began
 
     def row(
@@ -172,6 +183,14 @@ class Bench:
             if epochs:
                 self.fresh(start, 0, size, epochs)
         self.fresh(start, 0, size, FULL.epochs)
+
+    def recalibrated(self, size: float, mend: bool) -> None:
+        """A slice whose batch-norm statistics are estimated anew."""
+        if self.has(fold=0, kind="recalibrated", size=size, mend=mend):
+            return
+        small, seconds = self.narrowed(self.start(0), 0, size, "pivot", mend)
+        recalibrate(small, scaled(self.folds[0].train.images[:IMAGES], self.folds[0].scale))
+        self.record(0, "recalibrated", "pivot", mend, size, 0, small, seconds)
 
     def fresh(self, start: keras.Model, fold: int, size: float, epochs: int) -> None:
         """The same widths from fresh weights by the plain recipe."""
@@ -211,6 +230,10 @@ def main(
     elif part == "rows":
         for size in sizes:
             bench.all_rows(size, select, after)
+    elif part == "recalibrated":
+        for size in sizes:
+            for mend in (True, False):
+                bench.recalibrated(size, mend)
     elif part == "claims":
         for fold in fold_numbers:
             for size in sizes:

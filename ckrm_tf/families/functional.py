@@ -57,9 +57,7 @@ class ModelFamily(Family):
         multiple: int = 1,
         freeze: Iterable[str] = (),
     ) -> None:
-        from ckrm_tf.narrowing.api import nothing_free  # noqa: PLC0415 - needs Keras
-        from ckrm_tf.narrowing.evidence import Evidence  # noqa: PLC0415
-        from ckrm_tf.narrowing.plan import Channels  # noqa: PLC0415
+        from ckrm_tf.narrowing.api import Narrower  # noqa: PLC0415 - needs Keras
 
         if facts.output == "sigmoid" and facts.classes != 2:
             raise CKRMError(
@@ -68,12 +66,10 @@ class ModelFamily(Family):
                 received=f"{facts.classes} sigmoids",
             )
         self.model, self.facts_, self.input_shape = model, facts, input_shape
-        self.images, self.fresh, self.multiple = images, fresh, multiple
-        self.select = select or ("norm" if images is None else "pivot")
-        self.channels = Channels(model, freeze=freeze)
-        if not self.channels.groups.free:
-            raise nothing_free(self.channels)
-        self.evidence = Evidence(self.channels, images)
+        self.fresh, self.multiple, self.select = fresh, multiple, select
+        self.narrower = Narrower(model, images=images, freeze=freeze)
+        self.channels = self.narrower.channels
+        self.narrower.order(select)
 
     @cached_property
     def start(self) -> Design:
@@ -121,19 +117,7 @@ class ModelFamily(Family):
 
     def narrowed(self, design: Design) -> keras.Model:
         """The mended slice, with the input and output of the model as given."""
-        from ckrm_tf.narrowing.mend import mended  # noqa: PLC0415
-        from ckrm_tf.narrowing.rewrite import Rewriter  # noqa: PLC0415
-        from ckrm_tf.narrowing.select import chosen  # noqa: PLC0415
-
-        alive = self.channels.alive(chosen(self.channels, self._orders, design))
-        values = {} if self.images is None else mended(self.channels, alive, self.evidence.grams)
-        return Rewriter(self.channels, alive, values).build()
-
-    @cached_property
-    def _orders(self) -> dict[str, np.ndarray]:
-        from ckrm_tf.narrowing.select import orders  # noqa: PLC0415
-
-        return orders(self.evidence, self.select)
+        return self.narrower.build(self.narrower.at(design, self.select))
 
     def build(self, design: Design, *, kernel_regularizer: Any = None) -> keras.Model:
         """See `Family`. The regulariser is not put on layers that somebody else configured."""
