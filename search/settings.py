@@ -14,13 +14,13 @@ import yaml
 from ckrm_tf.criteria.registry import criterion
 from ckrm_tf.data import EGD_PREFIX
 from ckrm_tf.errors import CKRMError, unknown_name
-from ckrm_tf.families.layout import Layout
-from ckrm_tf.families.widths import Widths
+from ckrm_tf.families.base import Family, StartOptions
+from ckrm_tf.families.registry import family
+from ckrm_tf.judge.select import CONFIRMED_SHARE
 from ckrm_tf.train.recipe import Recipe
+from ckrm_tf.tuning.registry import strategy
 from ckrm_tf.tuning.rule import Rule
 from search.config_files import config_text
-
-STRATEGIES = ("ckrm", "uniform", "noise")
 
 SPLITS = ("patient", "image")
 FRAMES = ("whole", "paper")
@@ -28,10 +28,8 @@ FRAMES = ("whole", "paper")
 # Settings that may change between a run and its continuation: none changes a training's result.
 FREE = ("trials", "out", "tensorboard")
 
-
-# A network at the edge of the margin on one split is beyond it on another as often as not: the
-# search, and the mean over the confirming seeds, keep to this share of the margin.
-CONFIRMED_SHARE = 0.5
+# Any input will do to see whether the starting network's own numbers are possible.
+ANY_INPUT = (1024, 1024, 1)
 
 
 @dataclass(frozen=True)
@@ -54,6 +52,7 @@ class Settings:
     depth: bool
     level: bool
     confirm: int
+    family: str
     filters: int
     growth: float
     blocks: tuple[int, ...]
@@ -71,8 +70,7 @@ class Settings:
     tensorboard: bool
 
     def __post_init__(self) -> None:
-        if self.strategy not in STRATEGIES:
-            raise unknown_name("strategy", self.strategy, STRATEGIES)
+        strategy(self.strategy, self.seed)
         criterion(self.criterion)
         for name, known in (("split", SPLITS), ("frame", FRAMES)):
             if getattr(self, name) not in known:
@@ -89,7 +87,7 @@ class Settings:
         if self.confirm < 0:
             raise CKRMError("--confirm", expected="0 or more", received=self.confirm)
         # Built here so that a bad value is refused before any data are read.
-        self.rule, self.recipe, self.layout, self.start  # noqa: B018
+        self.rule, self.recipe, self.network(ANY_INPUT, 2).start
 
     @property
     def rule(self) -> Rule:
@@ -113,15 +111,14 @@ class Settings:
         """The training recipe."""
         return Recipe(self.epochs, self.batch_size, self.learning_rate, self.l1, self.shift)
 
-    @property
-    def layout(self) -> Layout:
-        """The fixed part of the networks."""
-        return Layout(conv=self.conv, ratio=self.ratio)  # type: ignore[arg-type]
+    def network(self, input_shape: tuple[int, int, int], classes: int) -> Family:
+        """The family searched, for images of this shape and so many classes.
 
-    @property
-    def start(self) -> Widths:
-        """The starting network."""
-        return Widths.from_rule(self.filters, self.growth, self.blocks)
+        Raises:
+            CKRMError: an unknown family, a starting network that is none, options it has not.
+        """
+        options = StartOptions(self.filters, self.growth, self.blocks, self.conv, self.ratio)
+        return family(self.family, options, input_shape, classes)
 
     @property
     def seed_list(self) -> tuple[int, ...]:

@@ -121,7 +121,7 @@ def narrow(
     """
     channels = Channels(model, freeze=freeze)
     if not channels.groups.free:
-        raise _nothing_free(channels)
+        raise nothing_free(channels)
     if mend and images is None:
         raise CKRMError("mend", expected="images to mend on", received="none")
     evidence = Evidence(channels, images, labels, seed)
@@ -278,7 +278,8 @@ def _checked_keep(channels: Channels, keep: Mapping[str, Any]) -> dict[str, np.n
     return found
 
 
-def _nothing_free(channels: Channels) -> CKRMError:
+def nothing_free(channels: Channels) -> CKRMError:
+    """The error for a model in which no width can be chosen, with the first reasons."""
     reasons = dict.fromkeys(group.reason for group in channels.groups.values() if group.reason)
     return CKRMError(
         f"model {channels.model.name}",

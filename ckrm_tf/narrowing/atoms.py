@@ -52,7 +52,7 @@ class Atoms:
     def tie(self, a: Ids, b: Ids) -> None:
         """Tie a[i] to b[i] for every i; an atom tied to a fixed one is frozen."""
         for i, j in zip(a.ravel().tolist(), b.ravel().tolist(), strict=True):
-            if i == FIXED or j == FIXED:
+            if FIXED in (i, j):
                 self._freeze_one(i or j, "it is joined to a tensor of fixed width")
                 continue
             x, y = self.find(i), self.find(j)

@@ -41,7 +41,7 @@ class Group:
 
 
 class Groups(Mapping[str, Group]):
-    """The width groups of a model by name, the frozen ones with their reasons; prints as a table."""
+    """The width groups of a model by name, frozen ones with the reason; prints as a table."""
 
     def __init__(self, groups: Mapping[str, Group], frozen: Mapping[str, str]) -> None:
         self._groups, self.frozen = dict(groups), dict(frozen)
@@ -135,8 +135,8 @@ def find_groups(trace: Trace) -> Units:
     groups: dict[str, Group] = {}
     members: dict[str, np.ndarray] = {}
     count = 0
-    for (made_by, frozen), found in sorted(gathered.items(), key=lambda item: min(item[1])):
-        first = min(made_by)
+    for (makers, frozen), found in sorted(gathered.items(), key=lambda item: min(item[1])):
+        first = min(makers)
         name = _unused(trace.producers[first][0], groups)
         step = _step(trace, roots, found, first)
         if frozen:
@@ -148,7 +148,7 @@ def find_groups(trace: Trace) -> Units:
         groups[name] = Group(
             name,
             len(found),
-            tuple(trace.producers[p][0] for p in sorted(made_by)),
+            tuple(trace.producers[p][0] for p in sorted(makers)),
             step,
             reason,
         )

@@ -138,11 +138,8 @@ def _repeats(ids: Ids) -> int:
     """How often the atoms go round in the same order, as after a Flatten of a map."""
     again = np.flatnonzero(ids[1:] == ids[0]) + 1
     for period in again.tolist():
-        if len(ids) % period == 0:
-            if np.array_equal(
-                ids.reshape(-1, period), np.tile(ids[:period], (len(ids) // period, 1))
-            ):
-                return len(ids) // period
+        if len(ids) % period == 0 and np.all(ids.reshape(-1, period) == ids[:period]):
+            return len(ids) // period
     return 1
 
 

@@ -89,11 +89,11 @@ class Rewriter:
             for symbol, value in zip(step.outputs, found, strict=True):
                 known[id(symbol)] = value
 
-        def value(symbol: Any) -> Any:
+        def twin(symbol: Any) -> Any:
             return known[id(symbol)]
 
-        inputs = tree.map_structure(value, keras_graph.input_structure(model))
-        outputs = tree.map_structure(value, keras_graph.output_structure(model))
+        inputs = tree.map_structure(twin, keras_graph.input_structure(model))
+        outputs = tree.map_structure(twin, keras_graph.output_structure(model))
         kind = type(model) if isinstance(model, keras.Model) else keras.Model
         try:
             return kind(inputs=inputs, outputs=outputs, name=model.name)

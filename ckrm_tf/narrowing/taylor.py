@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import keras
@@ -90,14 +91,18 @@ def _products(evidence: Evidence) -> Mapping[int, np.ndarray]:
             else:
                 loss = model.compute_loss(
                     x=given,
-                    y=keras.tree.map_structure(lambda y: y[part], evidence.labels),
+                    y=keras.tree.map_structure(partial(_rows, part), evidence.labels),
                     y_pred=found,
                     training=False,
                 )
         gradients = tape.gradient(loss, [v.value for v in variables])
-        for total, variable, gradient in zip(sums, variables, gradients, strict=True):
+        for k, gradient in enumerate(gradients):
             if gradient is not None:
-                total += variable.numpy() * tf.convert_to_tensor(gradient).numpy()
+                sums[k] += variables[k].numpy() * tf.convert_to_tensor(gradient).numpy()
     found_products = {id(v): total for v, total in zip(variables, sums, strict=True)}
     evidence.__dict__[_CACHE_NAME] = found_products
     return found_products
+
+
+def _rows(part: slice, labels: Any) -> Any:
+    return labels[part]

@@ -259,7 +259,7 @@ def walk(model: Any, rules: Callable[[Any], Rule | None], shapes: dict[int, Shap
         shapes: of symbolic tensors whose own shape leaves sides open.
     """
     trace = Trace(rules, shapes=shapes)
-    fixed = [[None] * len(x.shape) for x in keras_graph.inputs(model)]
+    fixed: list[Label] = [[None] * len(x.shape) for x in keras_graph.inputs(model)]
     found = _walk(trace, model, fixed, "")
     trace.freeze(found, "it is an output of the model")
     return trace

@@ -7,14 +7,26 @@ from typing import Any
 import keras
 from keras import layers
 
-from ckrm_tf.narrowing.atoms import Label
+from ckrm_tf.narrowing.atoms import Ids, Label
 from ckrm_tf.narrowing.rules.base import channel_rule, op_rule
 from ckrm_tf.narrowing.trace import Call, NoRuleError
 
 MIXING = ("softmax", "log_softmax", "sparsemax", "glu")
 
 
-def check_activation(activation: Any, axis: int, rank: int) -> None:
+def activated(call: Call, made: Ids) -> Ids:
+    """The channels that a layer makes, frozen where its activation mixes them.
+
+    What the layer reads stays free: only its own output is mixed.
+    """
+    try:
+        check_activation(call.layer.activation)
+    except NoRuleError as error:
+        call.freeze(made, str(error))
+    return made
+
+
+def check_activation(activation: Any) -> None:
     """Refuse an activation that is not known to work on each channel alone."""
     if activation is None:
         return
@@ -37,7 +49,7 @@ def activation(call: Call) -> list[Label]:
     if name in MIXING and name != "glu" and getattr(keras.activations, name, None) is function:
         call.freeze(call.channels(-1), f"{name} mixes channels")
         return call.result(None) if call.channels(-1) is not None else call.same()
-    check_activation(function, -1, len(call.shapes[0]))
+    check_activation(function)
     return call.same()
 
 

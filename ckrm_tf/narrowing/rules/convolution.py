@@ -9,7 +9,7 @@ import numpy as np
 from keras import layers, ops
 
 from ckrm_tf.narrowing.atoms import Ids, Label
-from ckrm_tf.narrowing.rules.activation import check_activation
+from ckrm_tf.narrowing.rules.activation import activated, check_activation
 from ckrm_tf.narrowing.rules.base import channel_rule
 from ckrm_tf.narrowing.trace import Call, NoRuleError, Shape
 
@@ -47,11 +47,10 @@ def convolution(call: Call) -> list[Label]:
     check_plain(layer)
     axis = channel_axis(layer, len(call.shapes[0]))
     ids = call.only(axis)
-    check_activation(layer.activation, axis, len(call.shapes[0]))
     inside = layer.kernel.shape[-2]
     if layer.groups > 1 and inside == 1:
         return _channelwise(call, axis, ids)
-    made = call.new(layer.filters)
+    made = activated(call, call.new(layer.filters))
     if layer.groups > 1:
         equal_blocks(call, made, layer.groups)
         if ids is not None:
@@ -69,6 +68,8 @@ def convolution(call: Call) -> list[Label]:
 def _channelwise(call: Call, axis: int, ids: Ids | None) -> list[Label]:
     """A convolution with as many groups as channels: each channel has filters of its own."""
     layer = call.layer
+    if ids is not None:
+        check_activation(layer.activation)
     multiplier = layer.filters // layer.groups
     made = None if ids is None else np.repeat(ids, multiplier)
     call.use(layer.kernel, -1, made)
@@ -87,8 +88,7 @@ def transposed(call: Call) -> list[Label]:
     check_plain(layer)
     axis = channel_axis(layer, len(call.shapes[0]))
     ids = call.only(axis)
-    check_activation(layer.activation, axis, len(call.shapes[0]))
-    made = call.new(layer.filters)
+    made = activated(call, call.new(layer.filters))
     call.read(layer.kernel, -1, ids, along=axis, bias=layer.bias)
     call.use(layer.kernel, -2, made)
     call.use(layer.bias, 0, made)
@@ -104,7 +104,8 @@ def depthwise(call: Call) -> list[Label]:
     layer = call.layer
     axis = channel_axis(layer, len(call.shapes[0]))
     ids = call.only(axis)
-    check_activation(layer.activation, axis, len(call.shapes[0]))
+    if ids is not None:
+        check_activation(layer.activation)
     multiplier = layer.depth_multiplier
     made = None if ids is None else np.repeat(ids, multiplier)
     call.use(layer.kernel, -2, ids)
@@ -120,10 +121,9 @@ def separable(call: Call) -> list[Label]:
     layer = call.layer
     axis = channel_axis(layer, len(call.shapes[0]))
     ids = call.only(axis)
-    check_activation(layer.activation, axis, len(call.shapes[0]))
     multiplier = layer.depth_multiplier
     between = None if ids is None else np.repeat(ids, multiplier)
-    made = call.new(layer.filters)
+    made = activated(call, call.new(layer.filters))
     call.use(layer.depthwise_kernel, -2, ids)
 
     def prepare(x: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 from keras import layers
 
 from ckrm_tf.narrowing.atoms import Label
-from ckrm_tf.narrowing.rules.activation import check_activation
+from ckrm_tf.narrowing.rules.activation import activated
 from ckrm_tf.narrowing.rules.base import channel_rule
 from ckrm_tf.narrowing.rules.convolution import check_plain
 from ckrm_tf.narrowing.trace import Call, NoRuleError, Shape
@@ -24,10 +24,8 @@ def dense(call: Call) -> list[Label]:
     """Kernel (in, out) along the last axis; channels along other axes pass by."""
     layer = call.layer
     check_plain(layer)
-    rank = len(call.shapes[0])
-    check_activation(layer.activation, -1, rank)
     ids = call.channels()
-    made = call.new(layer.units)
+    made = activated(call, call.new(layer.units))
     call.read(layer.kernel, 0, ids, bias=layer.bias)
     call.use(layer.kernel, 1, made)
     call.use(layer.bias, 0, made)
@@ -68,9 +66,9 @@ def attention(call: Call) -> list[Label]:
         getattr(layer, f"_{name}_dense") for name in ("query", "key", "value", "output")
     )
     config = layer.get_config()
-    if config["output_shape"] is not None and not isinstance(config["output_shape"], int):
-        if len(config["output_shape"]) != 1:
-            raise NoRuleError("output_shape has several axes")
+    shape = config["output_shape"]
+    if isinstance(shape, list | tuple) and len(shape) != 1:
+        raise NoRuleError("output_shape has several axes")
     if config.get("use_gate"):
         raise NoRuleError("attention with a gate")
     for part in (query, key, value, output):

@@ -126,8 +126,7 @@ def concatenated(call: Call, axis: int) -> Label:
             label.append(None)
         else:
             parts = [
-                np.full(side, FIXED, np.int64) if ids is None else ids
-                for ids, side in sides  # type: ignore[arg-type]
+                np.full(side or 0, FIXED, np.int64) if ids is None else ids for ids, side in sides
             ]
             label.append(np.concatenate(parts))
     return label

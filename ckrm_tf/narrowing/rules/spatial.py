@@ -9,22 +9,21 @@ from ckrm_tf.narrowing.rules.base import channel_rule, op_rule
 from ckrm_tf.narrowing.rules.convolution import channel_axis
 from ckrm_tf.narrowing.trace import Call, NoRuleError
 
-WINDOWED = (
-    "MaxPooling1D MaxPooling2D MaxPooling3D AveragePooling1D AveragePooling2D AveragePooling3D "
-    "AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D "
-    "AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D "
-    "UpSampling1D UpSampling2D UpSampling3D ZeroPadding1D ZeroPadding2D ZeroPadding3D "
-    "Cropping1D Cropping2D Cropping3D Resizing CenterCrop RandomCrop RandomFlip RandomRotation "
-    "RandomTranslation RandomZoom"
-).split()
+PER_MAP = ("MaxPooling", "AveragePooling", "AdaptiveAveragePooling", "AdaptiveMaxPooling")
+SIZED = ("UpSampling", "ZeroPadding", "Cropping")
+WINDOWED = [f"{kind}{n}D" for kind in (*PER_MAP, *SIZED) for n in (1, 2, 3)] + [
+    *("Resizing", "CenterCrop", "RandomCrop", "RandomFlip", "RandomRotation"),
+    *("RandomTranslation", "RandomZoom"),
+]
 GLOBAL = [f"Global{kind}Pooling{n}D" for kind in ("Average", "Max") for n in (1, 2, 3)]
 # Augmentation and preprocessing that belong on an image, whose channels are fixed anyway.
-IMAGE = (
-    "RandomBrightness RandomContrast RandomColorJitter RandomColorDegeneration RandomGrayscale "
-    "RandomHue RandomSaturation RandomSharpness RandomPosterization RandomInvert RandomErasing "
-    "RandomElasticTransform RandomGaussianBlur RandomPerspective RandomShear AutoContrast "
-    "Equalization Solarization MixUp CutMix RandAugment AugMix"
-).split()
+IMAGE = [
+    *("RandomBrightness", "RandomContrast", "RandomColorJitter", "RandomColorDegeneration"),
+    *("RandomGrayscale", "RandomHue", "RandomSaturation", "RandomSharpness"),
+    *("RandomPosterization", "RandomInvert", "RandomErasing", "RandomElasticTransform"),
+    *("RandomGaussianBlur", "RandomPerspective", "RandomShear", "AutoContrast", "Equalization"),
+    *("Solarization", "MixUp", "CutMix", "RandAugment", "AugMix"),
+]
 
 
 def _known(names: list[str]) -> list[type]:
