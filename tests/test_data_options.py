@@ -96,6 +96,13 @@ def test_paths_that_cannot_be(text: str) -> None:
     assert len(str(caught.value)) < 500
 
 
+@pytest.mark.parametrize("seed", [-1, 1.5, "1", None, True])
+def test_a_seed_that_is_none(seed: object) -> None:
+    for source in ("phantom", "."):
+        with pytest.raises(CKRMError, match=r"^seed: expected a whole number of at least 0"):
+            load_dataset(source, seed=seed)
+
+
 @pytest.mark.parametrize("n", [3, 3.5, "9,3,3", (9, 3), (9, 3, 2.0), None])
 def test_phantoms_of_no_number(n: object) -> None:
     with pytest.raises(CKRMError, match=r"^n: expected"):

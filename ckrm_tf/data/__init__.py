@@ -94,4 +94,6 @@ def load_dataset(
     """
     found = source_of(source)
     found.check(given)
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise CKRMError("seed", expected="a whole number of at least 0", received=repr(seed))
     return found.load(fspath(source), image_size=image_size, seed=seed, progress=progress, **given)

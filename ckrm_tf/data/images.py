@@ -126,7 +126,7 @@ def read_picture(file: Path, size: tuple[int, int], channels: int) -> Picture:
         grey = _converted(image, "L")
         shown = grey if channels == 1 else _converted(image, "RGB")
         pixels = np.asarray(shown.resize((size[1], size[0]), FILTER)).reshape(*size, channels)
-        return Picture(pixels, pixel_sample(np.asarray(grey)), _looks_like_mask(grey))
+        return Picture(pixels, pixel_sample(np.asarray(shown)), _looks_like_mask(grey))
 
 
 def read_grey(file: Path) -> np.ndarray:

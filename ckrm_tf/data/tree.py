@@ -64,6 +64,11 @@ class Folder:
         }
 
 
+def _is_text(name: str) -> bool:
+    """Whether a name can be printed and written: no line breaks, no bytes that are not UTF-8."""
+    return all(c >= " " and c != "\x7f" and not "\ud800" <= c <= "\udfff" for c in name)
+
+
 def read_tree(path: Path, depth: int = 0) -> Folder:
     """Everything below `path`, in an order that does not depend on the file system.
 
@@ -80,6 +85,10 @@ def read_tree(path: Path, depth: int = 0) -> Folder:
     for entry in sorted(path.iterdir()):
         if is_junk(entry.name):
             continue
+        if not _is_text(entry.name):
+            raise CKRMError(
+                f"folder {path}", expected="names that are texts", received=ascii(entry.name)
+            )
         if entry.is_dir():
             found.folders[entry.name] = read_tree(entry, depth + 1)
         elif entry.is_file():
