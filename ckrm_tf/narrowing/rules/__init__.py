@@ -6,8 +6,10 @@ from ckrm_tf.narrowing.rules import (  # noqa: F401 - each registers its rules
     dense,
     merge,
     normalization,
+    own,
     shape,
     spatial,
+    wrapper,
 )
 from ckrm_tf.narrowing.rules.base import channel_rule, rule_for
 

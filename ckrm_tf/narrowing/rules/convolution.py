@@ -9,7 +9,7 @@ import numpy as np
 from keras import layers, ops
 
 from ckrm_tf.narrowing.atoms import Ids, Label
-from ckrm_tf.narrowing.rules.activation import check_activation
+from ckrm_tf.narrowing.rules.activation import activated
 from ckrm_tf.narrowing.rules.base import channel_rule
 from ckrm_tf.narrowing.trace import Call, NoRuleError, Shape
 
@@ -47,7 +47,6 @@ def convolution(call: Call) -> list[Label]:
     check_plain(layer)
     axis = channel_axis(layer, len(call.shapes[0]))
     ids = call.only(axis)
-    check_activation(layer.activation, axis, len(call.shapes[0]))
     inside = layer.kernel.shape[-2]
     if layer.groups > 1 and inside == 1:
         return _channelwise(call, axis, ids)
@@ -63,7 +62,7 @@ def convolution(call: Call) -> list[Label]:
     taps = math.prod(layer.kernel.shape[:-2]) * positions(call.out_shapes[0], axis)
     inner = inside if ids is None else ids[:inside]
     call.macs(taps, inner, made)
-    return call.result(made, axis)
+    return call.result(activated(call, made), axis)
 
 
 def _channelwise(call: Call, axis: int, ids: Ids | None) -> list[Label]:
@@ -77,7 +76,7 @@ def _channelwise(call: Call, axis: int, ids: Ids | None) -> list[Label]:
     call.sets("groups", ids)
     taps = math.prod(layer.kernel.shape[:-1]) * positions(call.out_shapes[0], axis)
     call.macs(taps, layer.filters if made is None else made)
-    return call.result(made, axis)
+    return call.result(activated(call, made), axis)
 
 
 @channel_rule(layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
@@ -87,7 +86,6 @@ def transposed(call: Call) -> list[Label]:
     check_plain(layer)
     axis = channel_axis(layer, len(call.shapes[0]))
     ids = call.only(axis)
-    check_activation(layer.activation, axis, len(call.shapes[0]))
     made = call.new(layer.filters)
     call.read(layer.kernel, -1, ids, along=axis, bias=layer.bias)
     call.use(layer.kernel, -2, made)
@@ -95,7 +93,7 @@ def transposed(call: Call) -> list[Label]:
     call.sets("filters", made)
     taps = math.prod(layer.kernel.shape[:-2]) * positions(call.shapes[0], axis)
     call.macs(taps, layer.kernel.shape[-1] if ids is None else ids, made)
-    return call.result(made, axis)
+    return call.result(activated(call, made), axis)
 
 
 @channel_rule(layers.DepthwiseConv1D, layers.DepthwiseConv2D)
@@ -104,14 +102,13 @@ def depthwise(call: Call) -> list[Label]:
     layer = call.layer
     axis = channel_axis(layer, len(call.shapes[0]))
     ids = call.only(axis)
-    check_activation(layer.activation, axis, len(call.shapes[0]))
     multiplier = layer.depth_multiplier
     made = None if ids is None else np.repeat(ids, multiplier)
     call.use(layer.kernel, -2, ids)
     call.use(layer.bias, 0, made)
     taps = math.prod(layer.kernel.shape[:-2]) * positions(call.out_shapes[0], axis)
     call.macs(taps, layer.kernel.shape[-2] * multiplier if made is None else made)
-    return call.result(made, axis)
+    return call.result(activated(call, made), axis)
 
 
 @channel_rule(layers.SeparableConv1D, layers.SeparableConv2D)
@@ -120,7 +117,6 @@ def separable(call: Call) -> list[Label]:
     layer = call.layer
     axis = channel_axis(layer, len(call.shapes[0]))
     ids = call.only(axis)
-    check_activation(layer.activation, axis, len(call.shapes[0]))
     multiplier = layer.depth_multiplier
     between = None if ids is None else np.repeat(ids, multiplier)
     made = call.new(layer.filters)
@@ -144,4 +140,4 @@ def separable(call: Call) -> list[Label]:
     inner = layer.pointwise_kernel.shape[-2] if between is None else between
     call.macs(math.prod(layer.depthwise_kernel.shape[:-2]) * places, inner)
     call.macs(places, inner, made)
-    return call.result(made, axis)
+    return call.result(activated(call, made), axis)

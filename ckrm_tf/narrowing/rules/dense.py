@@ -8,7 +8,7 @@ from typing import Any
 from keras import layers
 
 from ckrm_tf.narrowing.atoms import Label
-from ckrm_tf.narrowing.rules.activation import check_activation
+from ckrm_tf.narrowing.rules.activation import activated
 from ckrm_tf.narrowing.rules.base import channel_rule
 from ckrm_tf.narrowing.rules.convolution import check_plain
 from ckrm_tf.narrowing.trace import Call, NoRuleError, Shape
@@ -24,8 +24,6 @@ def dense(call: Call) -> list[Label]:
     """Kernel (in, out) along the last axis; channels along other axes pass by."""
     layer = call.layer
     check_plain(layer)
-    rank = len(call.shapes[0])
-    check_activation(layer.activation, -1, rank)
     ids = call.channels()
     made = call.new(layer.units)
     call.read(layer.kernel, 0, ids, bias=layer.bias)
@@ -42,7 +40,8 @@ def dense(call: Call) -> list[Label]:
         made,
         *others,
     )
-    return call.result(made)
+    left = activated(call, made, others)
+    return call.result(left)
 
 
 @channel_rule(layers.Embedding)
