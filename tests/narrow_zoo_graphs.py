@@ -59,7 +59,8 @@ def shared_layer():
     return keras.Model(i, head(shared(x)))
 
 
-@case(free=2)
+# Keras itself does not read the original back: it saves the shared layer's weights once.
+@case(free=2, without=("saved",))
 def shared_between_models():
     shared = layers.Conv2D(8, 3, padding="same", name="shared")
     i, j, k = image(), image(), image()
@@ -97,6 +98,27 @@ def movements():
     x = layers.Conv2D(8, 3)(x)
     x = layers.RepeatVector(3)(layers.GlobalMaxPooling2D()(x))
     return keras.Model(i, layers.Dense(2)(layers.Flatten()(layers.Conv1D(4, 2)(x))))
+
+
+@case(free=4)
+def arrangements():
+    i = image()
+    x = ops.tile(ops.roll(block(i, 6), 2, axis=-1), (1, 1, 1, 2))
+    x = ops.depth_to_space(block(ops.roll(x, 3, axis=1), 16), 2)
+    x = ops.space_to_depth(block(x, 5), 4)
+    return keras.Model(i, head(block(x, 6)))
+
+
+@case(free=2)
+def private_scales():
+    from keras.src.applications.convnext import LayerScale  # noqa: PLC0415
+    from keras.src.applications.inception_resnet_v2 import CustomScaleLayer  # noqa: PLC0415
+
+    i = image()
+    x = block(i, 8)
+    y = LayerScale(0.5, 8)(layers.Conv2D(8, 3, padding="same")(x))
+    x = CustomScaleLayer(0.3)([x, y])
+    return keras.Model(i, head(block(x, 6)))
 
 
 @case(free=3)

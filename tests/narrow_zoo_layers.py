@@ -32,6 +32,7 @@ def plain():
         [
             image(),
             layers.RandomFlip("horizontal"),
+            layers.RandomBrightness(0.1, value_range=(-3, 3)),
             layers.Rescaling(1 / 2, offset=0.1),
             layers.Normalization(mean=[0.1, 0.2, 0.3], variance=[1.0, 2.0, 3.0]),
             layers.Conv2D(8, 3, activation="relu"),

@@ -10,6 +10,10 @@ import numpy as np
 import pytest
 from narrow_zoo import ZOO
 
+from ckrm_tf.narrowing.plan import Channels
+from ckrm_tf.narrowing.rules import rule_for
+from ckrm_tf.narrowing.rules.base import OPS, RULES
+
 PAIRS = [
     (name, law)
     for name in ZOO
@@ -55,3 +59,13 @@ def test_what_is_free(subject, request):
     assert sorted(groups.frozen) == sorted(case.frozen)
     for name in case.frozen:
         assert name in groups.frozen[name]
+
+
+def test_every_rule_is_used_by_a_model_of_the_table():
+    used = {
+        rule_for(operation)
+        for case in ZOO.values()
+        for _, operation in Channels(case.build()).trace.layers
+    }
+    rules = set(RULES.values()) | set(OPS.values())
+    assert {rule.__name__ for rule in rules - used} == set()

@@ -153,8 +153,7 @@ class Rewriter:
                 config = _placed(config, edit.path, self._value(edit))
         if isinstance(operation, keras.layers.Layer):
             return self._layer_twin(operation, config)
-        with keras.saving.custom_object_scope(_unregistered(operation, config)):
-            return type(operation).from_config(config)
+        return _made_from(operation, config)
 
     def _layer_twin(self, layer: Any, config: dict[str, Any]) -> Any:
         initializers = {
@@ -165,9 +164,7 @@ class Rewriter:
         # Weights are copied; drawing random ones first is time lost, and arrays have the old shape.
         zeros = dict.fromkeys(initializers, "zeros") if type(layer) in RULES else {}
         dropped = {key: None for key in config if self._outgrown(layer, key)}
-        config = {**config, **zeros, **dropped}
-        with keras.saving.custom_object_scope(_unregistered(layer, config)):
-            twin = type(layer).from_config(config)
+        twin = _made_from(layer, {**config, **zeros, **dropped})
         for key in dropped:
             self.notes.append(f"{layer.name}: its {key} was made for the old shape and is left out")
         for key in zeros:
@@ -245,6 +242,23 @@ def _config(operation: Any) -> dict[str, Any]:
         if isinstance(value, dict) and isinstance(getattr(operation, key, None), FunctionType)
     }
     return {**config, **functions}
+
+
+def _made_from(operation: Any, config: dict[str, Any]) -> Any:
+    """A layer or op of the same class with these settings.
+
+    Raises:
+        CKRMError: for a class of the user's own that cannot be made from its config.
+    """
+    try:
+        with keras.saving.custom_object_scope(_unregistered(operation, config)):
+            return type(operation).from_config(config)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise CKRMError(
+            f"layer {operation.name}",
+            expected=f"{type(operation).__name__}.from_config(get_config()) to make it again",
+            received=" ".join(str(error).split())[:120],
+        ) from error
 
 
 def _unregistered(operation: Any, config: Mapping[str, Any]) -> dict[str, Any]:

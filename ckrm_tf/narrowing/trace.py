@@ -314,7 +314,8 @@ def _apply(trace: Trace, step: keras_graph.Step, path: str, labels: list[Label])
             return _checked(found, call)
     if carried:
         trace.freeze(labels, reason)
-    if carried or rule is None:
+    # A layer that is refused by its own rule, such as a quantised one, is named wherever it stands.
+    if carried or rule is None or getattr(step.operation, "weights", ()):
         trace.frozen[path] = reason
     return [[None] * len(x.shape) for x in step.outputs]
 

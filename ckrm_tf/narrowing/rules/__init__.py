@@ -2,6 +2,7 @@
 
 from ckrm_tf.narrowing.rules import (  # noqa: F401 - each registers its rules
     activation,
+    arrangement,
     convolution,
     dense,
     merge,
