@@ -315,7 +315,7 @@ def _apply(trace: Trace, step: keras_graph.Step, path: str, labels: list[Label])
     if carried:
         trace.freeze(labels, reason)
     # A layer that is refused by its own rule, such as a quantised one, is named wherever it stands.
-    if carried or rule is None or getattr(step.operation, "weights", ()):
+    if carried or rule is None or bool(getattr(step.operation, "weights", ())):
         trace.frozen[path] = reason
     return [[None] * len(x.shape) for x in step.outputs]
 
