@@ -188,7 +188,7 @@ def _covers(
     whole = [frozenset(numbers.tolist()) for numbers in members.values()]
     found: dict[frozenset[int], None] = {}
     seen: set[bytes] = set()
-    for ids in trace.labels:
+    for ids in (ids for label in trace.labels.values() for ids in label if ids is not None):
         key = ids.tobytes()
         if key in seen:
             continue

@@ -67,22 +67,26 @@ def functional(model: Any) -> Any:
                 hint="Add keras.Input(shape) as its first layer, or call model.build(shape).",
             )
         return graph
-    if not hasattr(model, "_nodes_by_depth"):
+    subclassed = isinstance(model, keras.Model) and not hasattr(model, "_nodes_by_depth")
+    if subclassed or not isinstance(model, keras.Model):
+        kind = type(model).__name__
         raise CKRMError(
-            f"model {getattr(model, 'name', model)}",
+            f"model {model.name}" if subclassed else "model",
             expected="a Functional or Sequential Keras model",
-            received=f"a subclassed model of class {type(model).__name__}"
-            if isinstance(model, keras.Model)
-            else type(model).__name__,
+            received=f"a subclassed model of class {kind}" if subclassed else kind,
             hint="Its layers are called in Python code that no graph records. Wrap the calls in a "
-            "functional model: keras.Model(inputs, outputs).",
+            "functional model: keras.Model(inputs, outputs)."
+            if subclassed
+            else None,
         )
     return model
 
 
 def is_model(operation: Any) -> bool:
     """Whether a step calls a nested functional or sequential model."""
-    return isinstance(operation, keras.Sequential) or hasattr(operation, "_nodes_by_depth")
+    return isinstance(operation, keras.Model) and (
+        isinstance(operation, keras.Sequential) or hasattr(operation, "_nodes_by_depth")
+    )
 
 
 def steps(model: Any) -> list[Step]:

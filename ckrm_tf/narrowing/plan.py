@@ -76,7 +76,7 @@ class Channels:
             if not paths:
                 from ckrm_tf.errors import unknown_name  # noqa: PLC0415
 
-                raise unknown_name("freeze: layer", name, list(by_path))
+                raise unknown_name("layer in freeze", name, list(by_path))
             for path in paths:
                 self._freeze_layer(by_path[path])
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
+from types import FunctionType
 from typing import Any
 
 import keras
@@ -128,8 +130,15 @@ class Rewriter:
     def _twin(self, operation: Any) -> Any:
         if isinstance(operation, layers.Lambda):
             return _lambda(operation)
+        if type(operation) is layers.TimeDistributed and type(operation.layer) in RULES:
+            return layers.TimeDistributed(
+                self._operation(operation.layer),
+                name=operation.name,
+                dtype=operation.dtype_policy,
+                trainable=operation.trainable,
+            )
         try:
-            config = operation.get_config()
+            config = _config(operation)
         except NotImplementedError as error:
             if isinstance(operation, keras.layers.Layer):
                 raise CKRMError(
@@ -144,7 +153,7 @@ class Rewriter:
                 config = _placed(config, edit.path, self._value(edit))
         if isinstance(operation, keras.layers.Layer):
             return self._layer_twin(operation, config)
-        return type(operation).from_config(config)
+        return _made_from(operation, config)
 
     def _layer_twin(self, layer: Any, config: dict[str, Any]) -> Any:
         initializers = {
@@ -155,7 +164,7 @@ class Rewriter:
         # Weights are copied; drawing random ones first is time lost, and arrays have the old shape.
         zeros = dict.fromkeys(initializers, "zeros") if type(layer) in RULES else {}
         dropped = {key: None for key in config if self._outgrown(layer, key)}
-        twin = type(layer).from_config({**config, **zeros, **dropped})
+        twin = _made_from(layer, {**config, **zeros, **dropped})
         for key in dropped:
             self.notes.append(f"{layer.name}: its {key} was made for the old shape and is left out")
         for key in zeros:
@@ -217,6 +226,53 @@ def _placed(tree_: Any, path: tuple[Any, ...], value: Any) -> Any:
         _placed(item, rest, value) if place == first else item for place, item in enumerate(tree_)
     ]
     return type(tree_)(items)
+
+
+def _config(operation: Any) -> dict[str, Any]:
+    """An operation's settings, functions as they are.
+
+    A function without a name that Keras knows, such as a lambda, cannot be read back.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The object being serialized includes a `lambda`")
+        config: dict[str, Any] = operation.get_config()
+    functions = {
+        key: getattr(operation, key)
+        for key, value in config.items()
+        if isinstance(value, dict) and isinstance(getattr(operation, key, None), FunctionType)
+    }
+    return {**config, **functions}
+
+
+def _made_from(operation: Any, config: dict[str, Any]) -> Any:
+    """A layer or op of the same class with these settings.
+
+    Raises:
+        CKRMError: for a class of the user's own that cannot be made from its config.
+    """
+    try:
+        with keras.saving.custom_object_scope(_unregistered(operation, config)):
+            return type(operation).from_config(config)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise CKRMError(
+            f"layer {operation.name}",
+            expected=f"{type(operation).__name__}.from_config(get_config()) to make it again",
+            received=" ".join(str(error).split())[:120],
+        ) from error
+
+
+def _unregistered(operation: Any, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The classes of a layer's constraints, regularizers and the like, by the name in its config.
+
+    The objects are here, so a class that was never registered can be used all the same.
+    """
+    return {
+        value["registered_name"]: type(getattr(operation, key))
+        for key, value in config.items()
+        if isinstance(value, dict)
+        and value.get("registered_name")
+        and getattr(operation, key, None) is not None
+    }
 
 
 def _lambda(layer: Any) -> Any:

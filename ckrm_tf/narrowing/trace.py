@@ -74,7 +74,8 @@ class Trace:
     reads: dict[int, list[Read]] = field(default_factory=dict)
     macs: list[Term] = field(default_factory=list)
     activations: list[Term] = field(default_factory=list)
-    labels: list[Ids] = field(default_factory=list)
+    # By the `id` of the symbolic tensor; a model that is called twice leaves its last call's.
+    labels: dict[int, Label] = field(default_factory=dict)
     frozen: dict[str, str] = field(default_factory=dict)
     inexact: list[str] = field(default_factory=list)
     paths: dict[int, str] = field(default_factory=dict)
@@ -287,7 +288,7 @@ def _walk(trace: Trace, model: Any, given: list[Label], prefix: str) -> list[Lab
             _count(trace, step, path, found)
         for symbol, label in zip(step.outputs, found, strict=True):
             known[id(symbol)] = label
-            trace.labels.extend(ids for ids in label if ids is not None)
+            trace.labels[id(symbol)] = label
     return [known[id(symbol)] for symbol in keras_graph.outputs(model)]
 
 
@@ -313,7 +314,8 @@ def _apply(trace: Trace, step: keras_graph.Step, path: str, labels: list[Label])
             return _checked(found, call)
     if carried:
         trace.freeze(labels, reason)
-    if carried or rule is None:
+    # A layer that is refused by its own rule, such as a quantised one, is named wherever it stands.
+    if carried or rule is None or bool(getattr(step.operation, "weights", ())):
         trace.frozen[path] = reason
     return [[None] * len(x.shape) for x in step.outputs]
 

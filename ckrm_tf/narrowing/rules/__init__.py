@@ -2,12 +2,15 @@
 
 from ckrm_tf.narrowing.rules import (  # noqa: F401 - each registers its rules
     activation,
+    arrangement,
     convolution,
     dense,
     merge,
     normalization,
+    own,
     shape,
     spatial,
+    wrapper,
 )
 from ckrm_tf.narrowing.rules.base import channel_rule, rule_for
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -14,31 +15,32 @@ from ckrm_tf.narrowing.trace import Call, NoRuleError
 MIXING = ("softmax", "log_softmax", "sparsemax", "glu")
 
 
-def activated(call: Call, made: Ids) -> Ids:
-    """The channels that a layer makes, frozen where its activation mixes them.
-
-    What the layer reads stays free: only its own output is mixed.
-    """
-    try:
-        check_activation(call.layer.activation)
-    except NoRuleError as error:
-        call.freeze(made, str(error))
-    return made
-
-
-def check_activation(activation: Any) -> None:
-    """Refuse an activation that is not known to work on each channel alone."""
+def why_mixed(activation: Any) -> str | None:
+    """Why an activation is not known to work on each channel alone; None where it is."""
     if activation is None:
-        return
+        return None
     name = getattr(activation, "__name__", type(activation).__name__)
     # By the object: a function of the user's own may bear a known name.
     known = getattr(keras.activations, name, None) is activation
     if not known and isinstance(activation, layers.Layer):
         known = type(activation) in (layers.ReLU, layers.LeakyReLU, layers.ELU)
     if not known:
-        raise NoRuleError(f"the activation {name} is not one of Keras's")
-    if name in MIXING:
-        raise NoRuleError(f"the activation {name} mixes channels")
+        return f"the activation {name} is not one of Keras's"
+    return f"the activation {name} mixes channels" if name in MIXING else None
+
+
+def activated(call: Call, made: Ids | None, others: Sequence[Ids | None] = ()) -> Ids | None:
+    """The channels that leave a layer with an activation of its own.
+
+    One that mixes them freezes what the layer makes, not what it reads: a classifier with a softmax
+    leaves the features before it free. One that is not known freezes the `others` too.
+    """
+    reason = why_mixed(call.layer.activation)
+    if reason is None:
+        return made
+    for ids in (made, *others):
+        call.freeze(ids, reason)
+    return None
 
 
 @channel_rule(layers.Activation)
@@ -49,7 +51,9 @@ def activation(call: Call) -> list[Label]:
     if name in MIXING and name != "glu" and getattr(keras.activations, name, None) is function:
         call.freeze(call.channels(-1), f"{name} mixes channels")
         return call.result(None) if call.channels(-1) is not None else call.same()
-    check_activation(function)
+    reason = why_mixed(function)
+    if reason is not None:
+        raise NoRuleError(reason)
     return call.same()
 
 
@@ -66,7 +70,6 @@ def activation(call: Call) -> list[Label]:
     layers.GaussianNoise,
     layers.AlphaDropout,
     layers.ActivityRegularization,
-    layers.Masking,
 )
 def through(call: Call) -> list[Label]:
     """Each channel alone; a noise shape that names a count of channels is refused."""
@@ -76,6 +79,13 @@ def through(call: Call) -> list[Label]:
             if ids is not None and axis < len(shape) and shape[axis] not in (None, 1):
                 raise NoRuleError("noise_shape names a number of channels")
     return call.same()
+
+
+@channel_rule(layers.Masking)
+def masking(call: Call) -> list[Label]:
+    """A place is passed over where all its channels have one value: none may go."""
+    call.freeze(call.channels(), "a place is masked by all its channels")
+    return call.result(None)
 
 
 @channel_rule(layers.Softmax)

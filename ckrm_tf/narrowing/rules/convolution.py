@@ -9,7 +9,7 @@ import numpy as np
 from keras import layers, ops
 
 from ckrm_tf.narrowing.atoms import Ids, Label
-from ckrm_tf.narrowing.rules.activation import activated, check_activation
+from ckrm_tf.narrowing.rules.activation import activated
 from ckrm_tf.narrowing.rules.base import channel_rule
 from ckrm_tf.narrowing.trace import Call, NoRuleError, Shape
 
@@ -50,7 +50,7 @@ def convolution(call: Call) -> list[Label]:
     inside = layer.kernel.shape[-2]
     if layer.groups > 1 and inside == 1:
         return _channelwise(call, axis, ids)
-    made = activated(call, call.new(layer.filters))
+    made = call.new(layer.filters)
     if layer.groups > 1:
         equal_blocks(call, made, layer.groups)
         if ids is not None:
@@ -62,14 +62,12 @@ def convolution(call: Call) -> list[Label]:
     taps = math.prod(layer.kernel.shape[:-2]) * positions(call.out_shapes[0], axis)
     inner = inside if ids is None else ids[:inside]
     call.macs(taps, inner, made)
-    return call.result(made, axis)
+    return call.result(activated(call, made), axis)
 
 
 def _channelwise(call: Call, axis: int, ids: Ids | None) -> list[Label]:
     """A convolution with as many groups as channels: each channel has filters of its own."""
     layer = call.layer
-    if ids is not None:
-        check_activation(layer.activation)
     multiplier = layer.filters // layer.groups
     made = None if ids is None else np.repeat(ids, multiplier)
     call.use(layer.kernel, -1, made)
@@ -78,7 +76,7 @@ def _channelwise(call: Call, axis: int, ids: Ids | None) -> list[Label]:
     call.sets("groups", ids)
     taps = math.prod(layer.kernel.shape[:-1]) * positions(call.out_shapes[0], axis)
     call.macs(taps, layer.filters if made is None else made)
-    return call.result(made, axis)
+    return call.result(activated(call, made), axis)
 
 
 @channel_rule(layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
@@ -88,14 +86,14 @@ def transposed(call: Call) -> list[Label]:
     check_plain(layer)
     axis = channel_axis(layer, len(call.shapes[0]))
     ids = call.only(axis)
-    made = activated(call, call.new(layer.filters))
+    made = call.new(layer.filters)
     call.read(layer.kernel, -1, ids, along=axis, bias=layer.bias)
     call.use(layer.kernel, -2, made)
     call.use(layer.bias, 0, made)
     call.sets("filters", made)
     taps = math.prod(layer.kernel.shape[:-2]) * positions(call.shapes[0], axis)
     call.macs(taps, layer.kernel.shape[-1] if ids is None else ids, made)
-    return call.result(made, axis)
+    return call.result(activated(call, made), axis)
 
 
 @channel_rule(layers.DepthwiseConv1D, layers.DepthwiseConv2D)
@@ -104,15 +102,13 @@ def depthwise(call: Call) -> list[Label]:
     layer = call.layer
     axis = channel_axis(layer, len(call.shapes[0]))
     ids = call.only(axis)
-    if ids is not None:
-        check_activation(layer.activation)
     multiplier = layer.depth_multiplier
     made = None if ids is None else np.repeat(ids, multiplier)
     call.use(layer.kernel, -2, ids)
     call.use(layer.bias, 0, made)
     taps = math.prod(layer.kernel.shape[:-2]) * positions(call.out_shapes[0], axis)
     call.macs(taps, layer.kernel.shape[-2] * multiplier if made is None else made)
-    return call.result(made, axis)
+    return call.result(activated(call, made), axis)
 
 
 @channel_rule(layers.SeparableConv1D, layers.SeparableConv2D)
@@ -123,7 +119,7 @@ def separable(call: Call) -> list[Label]:
     ids = call.only(axis)
     multiplier = layer.depth_multiplier
     between = None if ids is None else np.repeat(ids, multiplier)
-    made = activated(call, call.new(layer.filters))
+    made = call.new(layer.filters)
     call.use(layer.depthwise_kernel, -2, ids)
 
     def prepare(x: Any) -> Any:
@@ -144,4 +140,4 @@ def separable(call: Call) -> list[Label]:
     inner = layer.pointwise_kernel.shape[-2] if between is None else between
     call.macs(math.prod(layer.depthwise_kernel.shape[:-2]) * places, inner)
     call.macs(places, inner, made)
-    return call.result(made, axis)
+    return call.result(activated(call, made), axis)

@@ -40,7 +40,8 @@ def dense(call: Call) -> list[Label]:
         made,
         *others,
     )
-    return call.result(made)
+    left = activated(call, made, others)
+    return call.result(left)
 
 
 @channel_rule(layers.Embedding)

@@ -58,7 +58,7 @@ def image_only(call: Call) -> list[Label]:
     return [[None] * len(shape) for shape in call.out_shapes]
 
 
-@op_rule("MaxPool", "AveragePool")
+@op_rule("MaxPool", "AveragePool", "AdaptiveAveragePool", "AdaptiveMaxPool")
 def pool_op(call: Call) -> list[Label]:
     """As the layers."""
     axis = channel_axis(call.layer, len(call.shapes[0]))
