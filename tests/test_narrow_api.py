@@ -279,7 +279,7 @@ def test_floor_multiple_and_freeze():
     assert [small.get_layer(n).filters for n in ("one", "two", "three")] == [15, 40, 8]
     assert narrow(model, 0.55, multiple=8).get_layer("one").filters == 24
     assert width_groups(model, freeze=["two"])["two"].reason == "frozen on request"
-    with pytest.raises(CKRMError, match="freeze: layer"):
+    with pytest.raises(CKRMError, match="unknown layer in freeze"):
         narrow(model, 0.5, freeze=["tow"])
 
 
