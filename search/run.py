@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,18 @@ from ckrm_tf.export import export_model
 from ckrm_tf.families.base import Family
 from ckrm_tf.files import first_unused, write_atomically
 from ckrm_tf.judge import select
-from ckrm_tf.stats import non_inferiority
+from ckrm_tf.stats import (
+    NonInferiority,
+    TrainedModels,
+    compare_trained_models,
+    non_inferiority,
+)
 from ckrm_tf.store.folder import open_folder
 from ckrm_tf.store.record import COMPLETED
 from ckrm_tf.train.trainer import predict
 from ckrm_tf.tuning.history import Outcome, outcomes
 from ckrm_tf.tuning.runner import Runner
+from search.brought import bring
 from search.cli import main
 from search.console import Progress, count, read_data, show_data, show_trials
 from search.retrain import retrained
@@ -53,11 +59,19 @@ def run(config: str | None = None, **flags: Any) -> None:
     """
     settings = load_settings(config, flags)
     console = Console(width=None if Console().is_terminal else 160)
+    brought = bring(console, settings) if settings.model else None
+    if brought is not None:
+        settings = replace(settings, image_size=brought.side(settings.image_size))
     data = read_data(console, settings)
     # Data that do not fit are refused here, before anything is written or trained.
-    cost = check_fit(settings, data)
-    family = settings.network(data.input_shape, data.classes)
+    if brought is None:
+        family = settings.network(data.input_shape, data.classes)
+    else:
+        family = brought.family(console, settings, data)
+    cost = check_fit(settings, data, family)
     identity = settings.fingerprint() | {"pixels": data_fingerprint(data)}
+    if brought is not None:
+        identity["model_file"] = brought.digest
     folder = open_folder(settings.out, identity)
     show_data(console, data)
     console.print(
@@ -69,8 +83,8 @@ def run(config: str | None = None, **flags: Any) -> None:
         highlight=False,
     )
     with Progress(console, settings.trials, settings.margin, settings.seeds) as progress:
-        runner = make_runner(settings, data, folder, progress)
-        tuner = make_tuner(settings, make_oracle(settings, data), runner, folder)
+        runner = make_runner(settings, data, folder, progress, family)
+        tuner = make_tuner(settings, make_oracle(settings, data, family), runner, folder)
         search_all(tuner, progress)
         trials, history = progress.done, outcomes(progress.trainings)
         start, best = recommend(settings, runner, history)
@@ -111,21 +125,14 @@ def finish(
             highlight=False,
             soft_wrap=True,
         )
-    tests = {
-        name: _test(settings, data, runner, outcome)
-        for name, outcome in (("start", start), ("best", best))
-    }
-    verdict = non_inferiority(
-        data.test.labels, tests["start"], tests["best"], margin=settings.margin
-    )
-    rows = [
-        _describe(runner.family, start, verdict.auc_reference),
-        _describe(runner.family, best, verdict.auc_candidate),
-    ]
+    judged = _judge(settings, data, runner, start, best)
+    aucs = (judged.networks.auc_reference, judged.networks.auc_candidate) if judged else (None,) * 2
+    rows = [_describe(runner.family, o, auc) for o, auc in zip((start, best), aucs, strict=True)]
     report = {
         "recommended": rows[1],
         "start": rows[0],
-        "test_non_inferiority": asdict(verdict),
+        "test_non_inferiority": asdict(judged.networks) if judged else None,
+        "test_trained_models": asdict(judged.models) if judged else None,
         "trials": trials,
         "trainings": len(runner.journal),
         "settings": settings.fingerprint(),
@@ -151,14 +158,40 @@ def finish(
         console.print(
             f"{title:<12} {row['widths_text']}: {row['params']:,} params "
             f"({row['params'] / rows[0]['params']:.2%}), {count(row['macs'])} MACs "
-            f"({row['macs'] / rows[0]['macs']:.2%}), val AUC {row['val_auc']:.3f}, "
-            f"test AUC {row['test_auc']:.3f}",
+            f"({row['macs'] / rows[0]['macs']:.2%}), val AUC {row['val_auc']:.3f}"
+            + ("" if row["test_auc"] is None else f", test AUC {row['test_auc']:.3f}"),
             highlight=False,
             soft_wrap=True,
         )
-    console.print(f"test split   {verdict}", highlight=False, soft_wrap=True)
+    if judged is None:
+        console.print("test split   not opened (--unseen none): no verdict", highlight=False)
+    else:
+        console.print(f"test split   {judged.networks}", highlight=False, soft_wrap=True)
+        console.print(f"the export   {judged.models}", highlight=False, soft_wrap=True)
     console.print(f"\nexport       {exported.folder}", highlight=False, soft_wrap=True)
     console.print(exported.usage, highlight=False, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """On the test split: the two networks over all their trainings, and the first of each."""
+
+    networks: NonInferiority
+    models: TrainedModels
+
+
+def _judge(
+    settings: Settings, data: Dataset, runner: Runner, start: Outcome, best: Outcome
+) -> Judged | None:
+    """The verdicts on the test split, or None where the model may have seen it."""
+    if settings.model and settings.unseen == "none":
+        return None
+    first, second = (_test(settings, data, runner, outcome) for outcome in (start, best))
+    labels, margin = data.test.labels, settings.margin
+    return Judged(
+        non_inferiority(labels, first, second, margin=margin),
+        compare_trained_models(labels, first[0], second[0], margin=margin),
+    )
 
 
 def _versions() -> dict[str, str]:
@@ -167,7 +200,7 @@ def _versions() -> dict[str, str]:
     return {n: sys.modules[n].__version__ for n in names if n in sys.modules}
 
 
-def _describe(family: Family, outcome: Outcome, test_auc: float) -> dict[str, Any]:
+def _describe(family: Family, outcome: Outcome, test_auc: float | None) -> dict[str, Any]:
     cost = family.cost(outcome.design)
     return {
         **family.to_record(outcome.design),

@@ -15,6 +15,7 @@ from ckrm_tf.data import Dataset
 from ckrm_tf.design.cost import Cost
 from ckrm_tf.design.design import Design
 from ckrm_tf.errors import CKRMError
+from ckrm_tf.families.base import Family
 from ckrm_tf.measures.callback import CKRMCallback
 from ckrm_tf.store.journal import Journal
 from ckrm_tf.store.record import FAILED
@@ -46,7 +47,7 @@ def data_fingerprint(data: Dataset) -> str:
     return digest.hexdigest()[:16]
 
 
-def check_fit(settings: Settings, data: Dataset) -> Cost:
+def check_fit(settings: Settings, data: Dataset, family: Family | None = None) -> Cost:
     """The starting network's cost, once it is sure that these data can train it.
 
     Raises:
@@ -54,15 +55,23 @@ def check_fit(settings: Settings, data: Dataset) -> Cost:
     """
     if settings.ggcam:
         check_gaze(data)
-    family = settings.network(data.input_shape, data.classes)
+    family = family or settings.network(data.input_shape, data.classes)
     return family.cost(family.start)
 
 
 def make_runner(
-    settings: Settings, data: Dataset, folder: Path, progress: Progress | None = None
+    settings: Settings,
+    data: Dataset,
+    folder: Path,
+    progress: Progress | None = None,
+    family: Family | None = None,
 ) -> Runner:
-    """The runner that trains this search's networks and reports to `progress`."""
-    family = settings.network(data.input_shape, data.classes)
+    """The runner that trains this search's networks and reports to `progress`.
+
+    Args:
+        family: of a model that was brought; by default the family that the settings name.
+    """
+    family = family or settings.network(data.input_shape, data.classes)
     if progress is not None:
         progress.describe = family.describe
     runner = Runner(
@@ -91,10 +100,10 @@ def make_runner(
     return runner
 
 
-def make_oracle(settings: Settings, data: Dataset) -> CKRMOracle:
-    """The oracle of the chosen strategy."""
+def make_oracle(settings: Settings, data: Dataset, family: Family | None = None) -> CKRMOracle:
+    """The oracle of the chosen strategy; `family` as in `make_runner`."""
     return CKRMOracle(
-        settings.network(data.input_shape, data.classes),
+        family or settings.network(data.input_shape, data.classes),
         settings.rule,
         strategy(settings.strategy, settings.seed),
         max_trials=settings.trials,

@@ -22,11 +22,21 @@ from ckrm_tf.tuning.registry import strategy
 from ckrm_tf.tuning.rule import Rule
 from search.config_files import config_text
 
-SPLITS = ("patient", "image")
-FRAMES = ("whole", "paper")
+CHOICES = {
+    "split": ("patient", "image"),
+    "frame": ("whole", "paper"),
+    "from_": ("slices", "scratch"),
+    "unseen": ("test", "none"),
+}
 
 # Settings that may change between a run and its continuation: none changes a training's result.
 FREE = ("trials", "out", "tensorboard")
+
+# Settings that only a search over a given model has.
+OF_MODEL = (
+    *("model", "from_", "select", "multiple"),
+    *("pixels", "output", "unseen", "custom", "unsafe"),
+)
 
 # Any input will do to see whether the starting network's own numbers are possible.
 ANY_INPUT = (1024, 1024, 1)
@@ -68,14 +78,23 @@ class Settings:
     shift: int
     out: str
     tensorboard: bool
+    model: str | None
+    from_: str
+    select: str | None
+    multiple: int
+    pixels: str | None
+    output: str | None
+    unseen: str
+    custom: str | None
+    unsafe: bool
 
     def __post_init__(self) -> None:
         strategy(self.strategy, self.seed)
         criterion(self.criterion)
-        for name, known in (("split", SPLITS), ("frame", FRAMES)):
+        for name, known in CHOICES.items():
             if getattr(self, name) not in known:
-                raise unknown_name(f"--{name}", getattr(self, name), known)
-        for name in ("trials", "seeds", "filters"):
+                raise unknown_name(f"--{name.rstrip('_')}", getattr(self, name), known)
+        for name in ("trials", "seeds", "filters", "multiple"):
             if getattr(self, name) < 1:
                 raise CKRMError(f"--{name}", expected="at least 1", received=getattr(self, name))
         if self.seed < 1:
@@ -138,7 +157,9 @@ class Settings:
         values = asdict(self) | {"blocks": list(self.blocks)}
         unused: tuple[str, ...] = () if self.ggcam else ("ggcam_a", "ggcam_e")
         unused += () if self.data.startswith(EGD_PREFIX) else ("split", "frame")
-        return {k: v for k, v in values.items() if k not in (*FREE, *unused)}
+        # The file is known by its content, wherever it lies.
+        unused += ("model",) if self.model else OF_MODEL
+        return {k.rstrip("_"): v for k, v in values.items() if k not in (*FREE, *unused)}
 
 
 def load_settings(config: str | None, flags: Mapping[str, Any]) -> Settings:
@@ -155,7 +176,13 @@ def load_settings(config: str | None, flags: Mapping[str, Any]) -> Settings:
         values |= _checked(_read(path.read_bytes(), path.name), f"key in {path.name}")
     values |= _checked({k.replace("-", "_"): v for k, v in flags.items()}, "flag")
     types_ = typing.get_type_hints(Settings)
-    return Settings(**{k: _typed(k, v, types_[k]) for k, v in values.items()})
+    fields_ = {_field(k): v for k, v in values.items()}
+    return Settings(**{k: _typed(k.rstrip("_"), v, types_[k]) for k, v in fields_.items()})
+
+
+def _field(key: str) -> str:
+    """The name of a key's field: `from` is a word of Python."""
+    return "from_" if key == "from" else key
 
 
 def _read(text: str | bytes, name: str) -> dict[str, Any]:
@@ -169,7 +196,7 @@ def _read(text: str | bytes, name: str) -> dict[str, Any]:
 
 
 def _checked(values: dict[str, Any], kind: str) -> dict[str, Any]:
-    known = [field.name for field in fields(Settings)]
+    known = [field.name.rstrip("_") for field in fields(Settings)]
     for key in values:
         if key not in known:
             raise unknown_name(kind, str(key), known)

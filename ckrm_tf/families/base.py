@@ -64,6 +64,10 @@ class Family(ABC):
         Kernels that cannot be compared are left out; a width that no kernel speaks for is too.
         """
 
+    def given(self, design: Design) -> bool:
+        """Whether a network of this design comes with its weights and is not trained."""
+        return False
+
     def describe(self, design: Design) -> str:
         """The design in a few words, for a line on screen."""
         return str(design)

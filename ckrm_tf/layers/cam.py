@@ -31,18 +31,26 @@ class CAMHead(layers.Layer):
 
     Args:
         classes: number of maps and logits, at least 1.
+        divisor: what the sum over channels is divided by, in place of D: a narrowed head keeps that
+            of the head it was made from.
 
     Raises:
         CKRMError: for fewer classes, or, when built, for an input that is not feature maps.
     """
 
-    def __init__(self, classes: int, **kwargs: Any) -> None:
+    def __init__(self, classes: int, divisor: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if isinstance(classes, bool) or not isinstance(classes, int) or classes < 1:
             raise CKRMError(
                 "CAMHead classes", expected="a whole number of at least 1", received=repr(classes)
             )
-        self.classes = classes
+        if divisor is not None and (
+            isinstance(divisor, bool) or not isinstance(divisor, int) or divisor < 1
+        ):
+            raise CKRMError(
+                "CAMHead divisor", expected="a whole number of at least 1", received=repr(divisor)
+            )
+        self.classes, self.divisor = classes, divisor
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create V and b, uniform within 1 / sqrt(D) as in the released code."""
@@ -58,7 +66,7 @@ class CAMHead(layers.Layer):
             shape=(self.classes,),
             initializer=keras.initializers.RandomUniform(-limit, limit),
         )
-        self.depth = depth
+        self.depth = self.divisor or depth
         self.built = True
 
     def call(self, inputs: Any) -> tuple[Any, Any]:
@@ -74,7 +82,7 @@ class CAMHead(layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {**super().get_config(), "classes": self.classes}
+        return {**super().get_config(), "classes": self.classes, "divisor": self.divisor}
 
 
 def cam_model(model: keras.Model) -> keras.Model:

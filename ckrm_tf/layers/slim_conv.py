@@ -8,7 +8,14 @@ import keras
 from keras import layers, ops
 
 from ckrm_tf.errors import CKRMError
-from ckrm_tf.layers.slim_shape import SlimShape, check_groups, fold_count, slim_output, slim_shape
+from ckrm_tf.layers.slim_shape import (
+    SlimShape,
+    check_groups,
+    fold_count,
+    given_shape,
+    slim_output,
+    slim_shape,
+)
 
 __all__ = ["SlimConv2D", "slim_output"]
 
@@ -18,6 +25,19 @@ def _check_step(name: str, value: object) -> None:
         raise CKRMError(
             f"SlimConv {name}", expected="a whole number of at least 1", received=repr(value)
         )
+
+
+def _checked(shape: Any) -> tuple[int, ...]:
+    whole = isinstance(shape, list | tuple) and all(
+        isinstance(n, int) and not isinstance(n, bool) and n >= 1 for n in shape
+    )
+    if not whole or len(shape) != 5:
+        raise CKRMError(
+            "SlimConv shape",
+            expected="five whole numbers of at least 1: squeeze, fold, top, reduce, bottom",
+            received=repr(shape),
+        )
+    return tuple(shape)
 
 
 def fold(x: Any, width: int) -> Any:
@@ -60,6 +80,8 @@ class SlimConv2D(layers.Layer):
         kernel_regularizer: anything Keras takes, put on all five kernels.
         momentum: of the batch norms' moving statistics, in Keras's sense.
         epsilon: of the batch norms.
+        shape: five whole numbers in place of the ratio, the channels of squeeze, fold, top, reduce
+            and bottom as in `SlimShape`: what a narrowed layer has.
 
     Raises:
         CKRMError: for an impossible ratio, stride or dilation; when built, for an input that is
@@ -77,6 +99,7 @@ class SlimConv2D(layers.Layer):
         kernel_regularizer: Any = None,
         momentum: float = 0.9,
         epsilon: float = 1e-5,
+        shape: tuple[int, ...] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -94,6 +117,7 @@ class SlimConv2D(layers.Layer):
         self.bottom_groups, self.dilation_rate = bottom_groups, dilation_rate
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.momentum, self.epsilon = momentum, epsilon
+        self.shape = None if shape is None else _checked(shape)
 
     def _shape(self, input_shape: tuple[int | None, ...]) -> SlimShape:
         if len(input_shape) != 4 or input_shape[-1] is None:
@@ -102,6 +126,8 @@ class SlimConv2D(layers.Layer):
                 expected="(batch, height, width, channels) with known channels",
                 received=tuple(input_shape),
             )
+        if self.shape is not None:
+            return given_shape(input_shape[-1], self.shape, self.groups, self.bottom_groups)
         return slim_shape(input_shape[-1], self.ratio, self.groups, self.bottom_groups)
 
     def _conv(self, name: str, filters: int, kernel: int, bias: bool, groups: int) -> layers.Layer:
@@ -132,20 +158,20 @@ class SlimConv2D(layers.Layer):
         self.weigh_excite = self._conv("weigh_excite", s.channels, 1, True, 1)
         self.conv_top = self._conv("conv_top", s.top, 3, False, s.groups)
         self.conv_top_bn = self._norm("conv_top_bn")
-        self.conv_reduce = self._conv("conv_reduce", s.bottom, 1, False, 1)
+        self.conv_reduce = self._conv("conv_reduce", s.reduce, 1, False, 1)
         self.conv_reduce_bn = self._norm("conv_reduce_bn")
         self.conv_bottom = self._conv("conv_bottom", s.bottom, 3, False, s.bottom_groups)
         self.conv_bottom_bn = self._norm("conv_bottom_bn")
-        self.width = s.top
+        self.width = s.fold
         for layer, channels in (
             (self.weigh_squeeze, s.channels),
             (self.weigh_squeeze_bn, s.squeeze),
             (self.weigh_excite, s.squeeze),
-            (self.conv_top, s.top),
+            (self.conv_top, s.fold),
             (self.conv_top_bn, s.top),
-            (self.conv_reduce, s.top),
-            (self.conv_reduce_bn, s.bottom),
-            (self.conv_bottom, s.bottom),
+            (self.conv_reduce, s.fold),
+            (self.conv_reduce_bn, s.reduce),
+            (self.conv_bottom, s.reduce),
             (self.conv_bottom_bn, s.bottom),
         ):
             layer.build((None, None, None, channels))
@@ -181,4 +207,5 @@ class SlimConv2D(layers.Layer):
             "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
             "momentum": self.momentum,
             "epsilon": self.epsilon,
+            "shape": self.shape,
         }

@@ -42,10 +42,13 @@ class SlimShape:
 
     Attributes:
         squeeze: channels between the two 1x1 convolutions of the weight branch.
-        top: channels in and out of the upper 3x3.
-        bottom: channels in and out of the lower 3x3; a 1x1 reduces `top` to it.
+        top: channels out of the upper 3x3.
+        bottom: channels out of the lower 3x3.
         groups: groups of the upper 3x3.
         bottom_groups: groups of the lower 3x3.
+        fold: channels that the input is folded to, which both branches read; `top` unless the layer
+            was narrowed.
+        reduce: channels out of the 1x1 before the lower 3x3; `bottom` unless narrowed.
     """
 
     channels: int
@@ -54,6 +57,8 @@ class SlimShape:
     bottom: int
     groups: int
     bottom_groups: int
+    fold: int
+    reduce: int
 
     @property
     def output(self) -> int:
@@ -91,7 +96,34 @@ def slim_shape(
     if bottom_groups is None:
         bottom_groups = gcd(groups, bottom)
     check_groups(bottom, bottom_groups, f"lower 3x3 of a SlimConv on {channels} channels")
-    return SlimShape(channels, max(1, channels // SQUEEZE), top, bottom, groups, bottom_groups)
+    squeeze = max(1, channels // SQUEEZE)
+    return SlimShape(channels, squeeze, top, bottom, groups, bottom_groups, top, bottom)
+
+
+def given_shape(
+    channels: int, inner: tuple[int, ...], groups: int, bottom_groups: int | None
+) -> SlimShape:
+    """The channels of a narrowed SlimConv, whose inner widths no ratio gives.
+
+    Args:
+        channels: input channels, at least 1.
+        inner: channels of squeeze, fold, top, reduce and bottom, as in `SlimShape`.
+        groups, bottom_groups: of the two 3x3; by default as many of `groups` as divide `bottom`.
+
+    Raises:
+        CKRMError: for groups that do not divide.
+    """
+    squeeze, folded, top, reduced, bottom = inner
+    if bottom_groups is None:
+        bottom_groups = gcd(groups, gcd(reduced, bottom))
+    for width, count in (
+        (folded, groups),
+        (top, groups),
+        (reduced, bottom_groups),
+        (bottom, bottom_groups),
+    ):
+        check_groups(width, count, f"3x3 of a SlimConv on {channels} channels")
+    return SlimShape(channels, squeeze, top, bottom, groups, bottom_groups, folded, reduced)
 
 
 def slim_output(channels: int, ratio: float) -> int:

@@ -124,7 +124,10 @@ class Runner:
         self, design: Design, seed: int, epochs: int, params: int, macs: int
     ) -> Training:
         trainer = self._trainer_of(design, epochs)
-        trained = trainer.train(seed, self.make_callbacks(design, seed))
+        if self.family.given(design):
+            trained = trainer.judge()
+        else:
+            trained = trainer.train(seed, self.make_callbacks(design, seed))
         started = time.perf_counter()
         signals = width_signals(trainer.model, self.family, self.criterion)
         lam = measured_lambdas(trainer.model)

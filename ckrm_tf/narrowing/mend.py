@@ -1,0 +1,80 @@
+"""Ridge mending: the kernels that stay take over what the removed channels gave.
+
+For a kernel that reads channels x, of which K stay and D go, B = (G_KK + a I)^-1 G_KD is the ridge
+regression from x_K to x_D, with G the Gram matrix over images and places; the weights become
+v_K + B v_D. No label is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+from scipy import linalg
+
+from ckrm_tf.narrowing.plan import Channels
+from ckrm_tf.narrowing.responses import Gram
+
+# Relative to the mean energy of a kept channel.
+RIDGE = 1e-3
+
+
+def mended(
+    channels: Channels, alive: np.ndarray, grams: Mapping[int, Gram], ridge: float = RIDGE
+) -> dict[int, np.ndarray]:
+    """New values, in the old shape, of the kernels whose inputs are narrowed, by `id`.
+
+    Args:
+        channels: of the model.
+        alive: the units that stay, from `Channels.alive`.
+        grams: from `gram_matrices`.
+        ridge: a, as a share of the mean energy of a kept channel.
+    """
+    found: dict[int, np.ndarray] = {}
+    for gram in grams.values():
+        read = gram.read
+        keeps = channels.mask(gram.ids, alive)
+        if keeps.all() or not keeps.any():
+            continue
+        value = np.array(keras.ops.convert_to_numpy(read.variable.value), np.float64)
+        dtype = keras.ops.convert_to_numpy(read.variable.value).dtype
+        moved = np.moveaxis(value, read.axis, 0)
+        shape = moved.shape
+        if read.groups > 1:
+            new = _grouped(moved, gram, keeps, ridge)
+        else:
+            rows = moved.reshape(gram.repeats, len(keeps), -1)
+            new = rows.copy()
+            weights = regression(gram.products, keeps, ridge)
+            new[:, keeps] += np.matmul(weights, rows[:, ~keeps])
+        found[id(read.variable)] = np.moveaxis(new.reshape(shape), 0, read.axis).astype(dtype)
+    return found
+
+
+def regression(products: np.ndarray, keeps: np.ndarray, ridge: float) -> np.ndarray:
+    """B of (kept, removed): the ridge regression from kept to removed channels."""
+    kept = products[np.ix_(keeps, keeps)]
+    level = ridge * max(float(np.mean(np.diag(kept))), np.finfo(np.float64).tiny)
+    system = kept + level * np.eye(len(kept))
+    solved: np.ndarray = linalg.solve(
+        system, products[np.ix_(keeps, ~keeps)], assume_a="pos", check_finite=False
+    )
+    return solved
+
+
+def _grouped(moved: np.ndarray, gram: Gram, keeps: np.ndarray, ridge: float) -> np.ndarray:
+    """Each group's filters read a block of channels of their own; the same positions stay."""
+    groups = gram.read.groups
+    size = len(keeps) // groups
+    new = moved.copy()
+    filters = moved.shape[-1] // groups
+    for group in range(groups):
+        block, columns = (
+            slice(group * size, (group + 1) * size),
+            slice(group * filters, (group + 1) * filters),
+        )
+        part = keeps[block]
+        weights = regression(gram.products[block, block], part, ridge)
+        new[part, ..., columns] += np.tensordot(weights, moved[~part, ..., columns], axes=1)
+    return new
