@@ -61,6 +61,16 @@ def test_what_is_free(subject, request):
         assert name in groups.frozen[name]
 
 
+@pytest.mark.parametrize(
+    "subject", ["residual", "grouped", "unet_batch_norm", "squeeze_and_gates"], indirect=True
+)
+def test_reference_is_the_model_with_its_weights_at_zero(subject):
+    with narrow_laws.zeroed(subject.channels, subject.alive):
+        plain = subject.outputs(subject.model)
+    assert narrow_laws.error(plain, subject.reference) < narrow_laws.TOLERANCE
+    assert narrow_laws.error(plain, subject.outputs(subject.model)) > narrow_laws.BROKEN
+
+
 def test_every_rule_is_used_by_a_model_of_the_table():
     used = {
         rule_for(operation)
