@@ -15,7 +15,7 @@ from pathlib import Path
 import fire
 import numpy as np
 
-from ckrm_tf import Stage, Widths
+from ckrm_tf import ResNetFamily, Stage, Widths
 from ckrm_tf.data.phantom import phantom
 from ckrm_tf.store.journal import Journal
 from ckrm_tf.store.record import FAILED
@@ -41,16 +41,19 @@ def memory(trials: int = 20, size: int = 32) -> None:
     data = phantom(n=(64, 32, 32), image_size=size)
     series = []
     with tempfile.TemporaryDirectory() as folder:
+        first = Widths(40, (Stage(2, 40, 80), Stage(2, 40, 80)))
+        family = ResNetFamily(first, data.input_shape, data.classes)
         runner = Runner(
             data,
             Recipe(epochs=1),
-            Journal(Path(folder) / "trials.jsonl"),
+            Journal(Path(folder) / "trials.jsonl", family),
+            family,
             weights_dir=Path(folder) / "weights",
         )
         for trial in range(trials):
             width = 40 - trial
             widths = Widths(width, (Stage(2, width, 2 * width), Stage(2, width, 2 * width)))
-            training = runner.run(widths, 1)
+            training = runner.run(widths.to_design(), 1)
             if training.status == FAILED:
                 raise SystemExit(training.reason)
             runner.release()

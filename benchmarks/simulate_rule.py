@@ -20,7 +20,11 @@ from statistics import fmean
 import fire
 
 from ckrm_tf.criteria.base import Signal
+from ckrm_tf.design.design import Design
+from ckrm_tf.families.base import Family
+from ckrm_tf.families.resnet import ResNetFamily
 from ckrm_tf.families.widths import Widths
+from ckrm_tf.judge.select import recommend
 from ckrm_tf.tuning.history import Outcome
 from ckrm_tf.tuning.propose import propose
 from ckrm_tf.tuning.rule import Rule
@@ -32,56 +36,53 @@ SHAPE = (48, 48, 1)
 class World:
     """Needed filters per width, and the AUC of any network: the truth and one draw."""
 
-    def __init__(self, start: Widths, seed: int, loss: float, noise: float) -> None:
+    def __init__(self, family: Family, seed: int, loss: float, noise: float) -> None:
         self.random, self.loss, self.noise = random.Random(seed), loss, noise
-        self.most = {n: w for n, w in start.items() if not n.endswith("/blocks")}
+        self.most = {axis.name: axis.size for axis in family.axes if axis.kind == "width"}
         self.need = {n: math.exp(self.random.uniform(math.log(4), math.log(20))) for n in self.most}
 
-    def truth(self, widths: Widths) -> float:
+    def truth(self, design: Design) -> float:
         """The AUC without chance."""
-        given = dict(widths.items())
-        below = sum(max(0.0, math.log2(self.need[n] / given[n])) for n in self.need)
-        halvings = sum(math.log2(most / given[n]) for n, most in self.most.items())
+        below = sum(max(0.0, math.log2(self.need[n] / design[n])) for n in self.need)
+        halvings = sum(math.log2(most / design[n]) for n, most in self.most.items())
         return 0.915 - self.loss * below - 0.0006 * halvings
 
-    def train(self, widths: Widths) -> float:
+    def train(self, design: Design) -> float:
         """The AUC of one training."""
-        return self.truth(widths) + self.random.gauss(0, self.noise)
+        return self.truth(design) + self.random.gauss(0, self.noise)
 
-    def signals(self, widths: Widths) -> dict[str, Signal]:
+    def signals(self, design: Design) -> dict[str, Signal]:
         """Redundant is what has eight times the filters it needs."""
-        given = dict(widths.items())
-        loud = {n: given[n] > 8 * need for n, need in self.need.items()}
+        loud = {n: design[n] > 8 * need for n, need in self.need.items()}
         return {
             n: Signal(0.3 if much else 0.0, 0.6 if much else 1.0, self.random.gauss(0, 0.02))
             for n, much in loud.items()
         }
 
 
-def search(start: Widths, world: World, rule: Rule, trials: int, confirm: int) -> tuple[int, int]:
+def search(family: Family, world: World, rule: Rule, trials: int, confirm: int) -> tuple[int, int]:
     """Parameters of what holds, and the trainings that it took."""
-    aucs: dict[Widths, list[float]] = {}
-    signals: dict[Widths, dict[str, Signal]] = {}
+    aucs: dict[Design, list[float]] = {}
+    signals: dict[Design, dict[str, Signal]] = {}
+
+    def outcome(design: Design) -> Outcome:
+        params = family.cost(design).params
+        return Outcome(design, tuple(aucs[design]), params, signals[design])
+
     for _ in range(trials):
-        history = [Outcome(w, tuple(a), w.params(SHAPE), signals[w]) for w, a in aucs.items()]
-        widths = propose(history, rule) if history else start
-        if widths is None:
+        design = propose([*map(outcome, aucs)], rule, family) if aucs else family.start
+        if design is None:
             break
-        signals.setdefault(widths, world.signals(widths))
-        aucs.setdefault(widths, []).append(world.train(widths))
+        signals.setdefault(design, world.signals(design))
+        aucs.setdefault(design, []).append(world.train(design))
 
-    def confirmed(widths: Widths) -> float:
-        while len(aucs[widths]) < confirm:
-            aucs[widths].append(world.train(widths))
-        return fmean(aucs[widths])
+    def again(found: Outcome) -> Outcome:
+        while len(aucs[found.design]) < confirm:
+            aucs[found.design].append(world.train(found.design))
+        return outcome(found.design)
 
-    bar = fmean(aucs[start]) - rule.margin
-    good = sorted((w for w in aucs if fmean(aucs[w]) >= bar), key=lambda w: w.params())
-    held = start
-    if good[0] != start:
-        reference = confirmed(start)
-        held = next((w for w in good if confirmed(w) >= reference - MARGIN / 2), start)
-    return held.params(SHAPE), sum(len(a) for a in aucs.values())
+    held = recommend([*map(outcome, aucs)], MARGIN, again)[1]
+    return held.params, sum(len(a) for a in aucs.values())
 
 
 def main(
@@ -96,8 +97,8 @@ def main(
         loss: AUC for each halving of a width below its need.
         noise: standard deviation of a network's AUC from seed to seed.
     """
-    start = Widths.from_rule(32, 2.0, (1, 1, 1, 1))
-    print(f"{worlds} worlds, {trials} trials, from {start}")
+    family = ResNetFamily(Widths.from_rule(32, 2.0, (1, 1, 1, 1)), SHAPE)
+    print(f"{worlds} worlds, {trials} trials, from {family.describe(family.start)}")
     print(
         f"{'level':>8}{'margin':>8}{'repeats':>9}{'median':>12}{'75%':>12}{'90%':>12}{'trainings':>11}"
     )
@@ -105,7 +106,7 @@ def main(
         for repeats in (1, 2, 3):
             rule = Rule(margin=margin, repeats=repeats, level=level)
             found = [
-                search(start, World(start, seed, loss, noise), rule, trials, confirm)
+                search(family, World(family, seed, loss, noise), rule, trials, confirm)
                 for seed in range(worlds)
             ]
             params = sorted(p for p, _ in found)

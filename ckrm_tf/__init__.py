@@ -13,10 +13,14 @@ from ckrm_tf.registration import register_with_keras
 
 if TYPE_CHECKING:
     from ckrm_tf.data import load_dataset as load_dataset
+    from ckrm_tf.design.axes import Axis as Axis
     from ckrm_tf.design.cost import Cost as Cost
+    from ckrm_tf.design.design import Design as Design
     from ckrm_tf.errors import CKRMError as CKRMError
     from ckrm_tf.export import export_model as export_model
+    from ckrm_tf.families.base import Family as Family
     from ckrm_tf.families.layout import Layout as Layout
+    from ckrm_tf.families.resnet import ResNetFamily as ResNetFamily
     from ckrm_tf.families.resnet_model import resnet as resnet
     from ckrm_tf.families.widths import Stage as Stage
     from ckrm_tf.families.widths import Widths as Widths
@@ -32,13 +36,17 @@ if TYPE_CHECKING:
 
 # Where each public name lives. None of them is the name of a module of this folder.
 _PUBLIC = {
+    "Axis": "ckrm_tf.design.axes",
     "CAMHead": "ckrm_tf.layers.cam",
     "CKRMCallback": "ckrm_tf.measures.callback",
     "CKRMError": "ckrm_tf.errors",
     "CKRMOracle": "ckrm_tf.tuning.oracle",
     "CKRMTuner": "ckrm_tf.tuning.tuner",
     "Cost": "ckrm_tf.design.cost",
+    "Design": "ckrm_tf.design.design",
+    "Family": "ckrm_tf.families.base",
     "Layout": "ckrm_tf.families.layout",
+    "ResNetFamily": "ckrm_tf.families.resnet",
     "SlimConv2D": "ckrm_tf.layers.slim_conv",
     "Stage": "ckrm_tf.families.widths",
     "Widths": "ckrm_tf.families.widths",

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
+from ckrm_tf.errors import CKRMError
+
 
 def first_unused(folder: Path, name: Callable[[int], str]) -> Path:
     """The first of `name(1)`, `name(2)`, ... that is not in the folder: nothing is overwritten."""
@@ -34,13 +36,28 @@ def write_atomically(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
+def check_unused(folder: Path) -> None:
+    """Raise a `CKRMError` unless `folder` is new or empty."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise CKRMError(
+            "export folder",
+            expected="a new or empty folder",
+            received=f"{folder}, which is in use",
+            hint="Nothing is overwritten: name another folder or remove this one.",
+        )
+
+
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
     """A new folder to fill; it appears as `target` at the end, or not at all after an error.
 
     Args:
         target: must not exist or be empty.
+
+    Raises:
+        CKRMError: when it is in use.
     """
+    check_unused(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from ckrm_tf.data import Dataset
 from ckrm_tf.errors import CKRMError, unknown_name
+from ckrm_tf.families.base import Family
 from ckrm_tf.files import write_atomically
 from ckrm_tf.store.folder import open_folder
 from ckrm_tf.store.record import Training
@@ -26,7 +27,7 @@ from search.compare_tables import EARLY, Runs, curves, summarise
 from search.config_files import config_text
 from search.console import Progress, count, read_data, show_data
 from search.final_stats import keep_report
-from search.session import data_fingerprint, make_runner, make_tuner, search_all
+from search.session import check_fit, data_fingerprint, make_runner, make_tuner, search_all
 from search.settings import Settings, _read, _typed, load_settings
 from search.strategies import check_strategy, make_strategy
 
@@ -125,12 +126,13 @@ def compare(config: str | None = None, **flags: Any) -> None:
     options, settings = load_options(config, flags)
     console = Console(width=None if Console().is_terminal else 160)
     data = read_data(console, settings)
-    cost = settings.start.cost(data.input_shape, data.classes, settings.layout)
+    cost = check_fit(settings, data)
+    family = settings.network(data.input_shape, data.classes)
     identity = settings.fingerprint() | {"pixels": data_fingerprint(data)}
     folder = open_folder(settings.out, identity)
     show_data(console, data)
     console.print(
-        f"start     {settings.start}: {cost.params:,} trainable parameters, "
+        f"start     {family.describe(family.start)}: {cost.params:,} trainable parameters, "
         f"{count(cost.macs)} MACs\n"
         f"budget    {options.trainings} trainings, {options.repeats} repeat(s), "
         f"{settings.epochs} epochs: {', '.join(options.strategies)}\n"
@@ -147,8 +149,8 @@ def compare(config: str | None = None, **flags: Any) -> None:
             found[name].append(
                 run_strategy(console, name, repeat, options, settings, data, runner, folder)
             )
-        write_tables(folder, options, settings, make_runs(found, settings))
-    runs = make_runs(found, settings)
+        write_tables(folder, options, settings, make_runs(found, settings, family))
+    runs = make_runs(found, settings, family)
     summary = write_tables(folder, options, settings, runs)
     plot_all(runs, folder, options.trainings, settings.margin)
     show_summary(console, summary)
@@ -187,12 +189,20 @@ def run_strategy(
     return progress.trainings
 
 
-def make_runs(found: Found, settings: Settings) -> Runs:
+def make_runs(found: Found, settings: Settings, family: Family) -> Runs:
     """Rows of the repeats that are finished for every strategy."""
     done = min(len(repeats) for repeats in found.values())
     return {
         name: [
-            make_rows(name, number, trainings, settings.epochs, settings.margin, settings.seeds)
+            make_rows(
+                name,
+                number,
+                trainings,
+                settings.epochs,
+                settings.margin,
+                settings.seeds,
+                family.describe,
+            )
             for number, trainings in enumerate(repeats[:done], start=1)
         ]
         for name, repeats in found.items()

@@ -9,16 +9,15 @@ from typing import Any
 from rich.console import Console
 
 from ckrm_tf.data import Dataset
-from ckrm_tf.families.widths import Widths
 from ckrm_tf.store.record import Training
-from ckrm_tf.tuning.history import acceptable
+from ckrm_tf.tuning.history import Outcome, outcomes
 from search.compare_rows import trials_of
 from search.compare_tables import spread_of
 from search.console import Progress
 from search.final import final_comparison
 from search.final_stats import keep_report, show_final
 from search.retrain import confirmed
-from search.session import make_runner, outcomes
+from search.session import make_runner
 from search.settings import Settings
 
 Found = dict[str, list[list[Training]]]
@@ -27,11 +26,9 @@ Found = dict[str, list[list[Training]]]
 FOLDER = "final"
 
 
-def candidates(settings: Settings, trainings: Sequence[Training]) -> list[Widths]:
-    """The networks whose mean AUC over their full trainings is acceptable, the smallest first."""
-    history = outcomes([t for t in trainings if t.epochs >= settings.epochs])
-    good = [o for o in history if acceptable(o, history, settings.margin)]
-    return [o.widths for o in sorted(good, key=lambda o: o.params)]
+def history_of(settings: Settings, trainings: Sequence[Training]) -> list[Outcome]:
+    """One outcome per network of the full trainings, the starting network first."""
+    return outcomes(t for t in trainings if t.epochs >= settings.epochs)
 
 
 def begun_within(
@@ -70,7 +67,7 @@ def confirm_all(
         budgets: by strategy, the full trainings after which it is looked at.
 
     Returns:
-        Plain values: the seeds, and by strategy and budget the widths, parameters and
+        Plain values: the seeds, and by strategy and budget the designs, parameters and
         multiply-accumulates of each repeat.
     """
     held: dict[str, Any] = {name: {} for name in found}
@@ -83,11 +80,12 @@ def confirm_all(
                 best = []
                 for trainings in repeats:
                     within = begun_within(trainings, budget, settings.epochs, settings.seeds)
-                    order = candidates(settings, within)
-                    best.append(confirmed(runner, settings.start, order, seeds, settings.margin))
-                cost = [w.cost(data.input_shape, data.classes, settings.layout) for w in best]
+                    history = history_of(settings, within)
+                    best.append(confirmed(runner, history, seeds, settings.margin))
+                cost = [runner.family.cost(design) for design in best]
+                records = [runner.family.to_record(design) for design in best]
                 held[name][budget] = {
-                    "widths": [w.to_dict() for w in best],
+                    **{form: [record[form] for record in records] for form in records[0]},
                     "params": spread_of(c.params for c in cost),
                     "macs": spread_of(c.macs for c in cost),
                 }
@@ -108,14 +106,13 @@ def finish(
         seeds: that no repeat has used, so that none was chosen for its luck.
     """
     lead = "ckrm" if "ckrm" in found else next(iter(found))
-    good = {widths for each in found[lead] for widths in candidates(settings, each)}
-    smallest_first = sorted(
-        good, key=lambda w: w.params(data.input_shape, data.classes, settings.layout)
-    )
+    # The repeats share no seed: together they are one history with more seeds a network.
+    history = history_of(settings, [training for each in found[lead] for training in each])
     console.rule(f"final: {len(seeds)} new seed(s)", align="left")
-    with Progress(console, len(good), settings.margin, len(seeds)) as progress:
+    with Progress(console, len(history), settings.margin, len(seeds)) as progress:
         runner = make_runner(settings, data, folder / FOLDER, progress)
-        best = confirmed(runner, settings.start, smallest_first, seeds, settings.margin)
-        report = final_comparison(data, runner, settings.start, best, seeds, settings.margin)
+        best = confirmed(runner, history, seeds, settings.margin)
+        start = runner.family.start
+        report = final_comparison(data, runner, start, best, seeds, settings.margin)
     keep_report(folder, "final", report)
     show_final(console, report)

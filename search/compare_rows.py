@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
-from ckrm_tf.families.widths import Widths
+from ckrm_tf.design.design import Design
+from ckrm_tf.judge.select import acceptable
 from ckrm_tf.store.record import Training
+from ckrm_tf.tuning.history import Outcome
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ def make_rows(
     epochs: int,
     margin: float,
     seeds: int = 1,
+    describe: Callable[[Design], str] = str,
 ) -> list[Row]:
     """The trainings of one strategy in one repeat, in order.
 
@@ -64,30 +66,32 @@ def make_rows(
         epochs: of a full training; one with fewer is never a result.
         margin: loss of validation AUC that is still acceptable.
         seeds: trainings of a trial.
+        describe: a network in a few words; see `Family`.
     """
     rows: list[Row] = []
     seconds, cpu, full = 0.0, 0.0, 0.0
     start = best = trainings[0]
-    aucs: dict[Widths, list[float]] = {}
-    judged: dict[Widths, Training] = {}
+    judged: dict[Design, Outcome] = {}
+    latest: dict[Design, Training] = {}
 
-    def kept(widths: Widths) -> bool:
-        if not aucs.get(start.widths) or not aucs.get(widths):
-            return False
-        return fmean(aucs[widths]) >= fmean(aucs[start.widths]) - margin
+    def kept(design: Design) -> bool:
+        first, found = judged.get(start.design), judged.get(design)
+        return first is not None and found is not None and acceptable(found, [first], margin)
 
     for trial in trials_of(trainings, seeds):
         for training in trial:
             if training.val_auc is not None and training.epochs >= epochs:
-                aucs.setdefault(training.widths, []).append(training.val_auc)
-                judged[training.widths] = training
+                before = judged[training.design].aucs if training.design in judged else ()
+                aucs = (*before, training.val_auc)
+                judged[training.design] = Outcome(training.design, aucs, training.params)
+                latest[training.design] = training
             # A verdict needs all seeds: it stands at the trial's last training.
             last = training is trial[-1]
             if last:
                 # A network that passed may have lost since, by another seed of it or of the start.
-                good = [t for w, t in judged.items() if kept(w)]
+                good = [t for design, t in latest.items() if kept(design)]
                 best = min([start, *good], key=lambda t: t.params)
-            verdict = last and training.epochs >= epochs and kept(training.widths)
+            verdict = last and training.epochs >= epochs and kept(training.design)
             seconds += training.seconds
             cpu += training.cpu_seconds
             full += training.epochs / epochs
@@ -97,12 +101,12 @@ def make_rows(
                     repeat,
                     len(rows) + 1,
                     training.seed,
-                    str(training.widths),
+                    describe(training.design),
                     training.params,
                     training.macs,
                     training.val_auc,
                     verdict,
-                    str(best.widths),
+                    describe(best.design),
                     best.params,
                     best.macs,
                     training.seconds,
@@ -122,8 +126,8 @@ def trials_of(trainings: Sequence[Training], seeds: int) -> list[list[Training]]
     """Trainings gathered by trial; a network proposed twice in a row is two trials."""
     groups: list[list[Training]] = []
 
-    def name(training: Training) -> tuple[Widths, int, int]:
-        return training.widths, training.epochs, (training.seed - trainings[0].seed) // seeds
+    def name(training: Training) -> tuple[Design, int, int]:
+        return training.design, training.epochs, (training.seed - trainings[0].seed) // seeds
 
     for training in trainings:
         same = groups and name(groups[-1][0]) == name(training)

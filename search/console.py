@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import keras
 from rich.console import Console
@@ -10,7 +11,8 @@ from rich.status import Status
 from rich.table import Table
 
 from ckrm_tf.data import Dataset, load_dataset
-from ckrm_tf.families.widths import Widths
+from ckrm_tf.design.design import Design
+from ckrm_tf.families.base import Family
 from ckrm_tf.stats import spread
 from ckrm_tf.store.record import FAILED, Training
 from ckrm_tf.tuning.history import Outcome
@@ -80,6 +82,7 @@ class Progress:
 
     def __init__(self, console: Console, trials: int, margin: float, seeds: int = 1) -> None:
         self.console, self.trials, self.margin, self.seeds = console, trials, margin, seeds
+        self.describe: Callable[[Design], str] = str
         self.done = 0
         self.trainings: list[Training] = []
         self.new_seconds: list[float] = []
@@ -106,13 +109,13 @@ class Progress:
         if self.status is not None:
             self.status.update(f"trial {self.done + 1}/{self.trials}, {self._left()}")
 
-    def epochs(self, widths: Widths, seed: int, epochs: int) -> keras.callbacks.Callback:
+    def epochs(self, design: Design, seed: int, epochs: int) -> keras.callbacks.Callback:
         """A callback that shows how far one training is; plain lines once a minute at most."""
         shown = time.perf_counter()
 
         def on_epoch_end(epoch: int, logs: dict[str, float] | None) -> None:
             nonlocal shown
-            text = f"seed {seed} {widths}: epoch {epoch + 1}/{epochs}"
+            text = f"seed {seed} {self.describe(design)}: epoch {epoch + 1}/{epochs}"
             if self.status is not None:
                 self.status.update(text)
             elif time.perf_counter() - shown > PLAIN_SECONDS and epoch + 1 < epochs:
@@ -132,7 +135,7 @@ class Progress:
     def _line(self, t: Training, new: bool) -> str:
         # Some searches cannot know their number of trials beforehand.
         number = f"{self.done:>3}/{max(self.trials, self.done)}"
-        head = f"{number} seed {t.seed} {t.widths}  {count(t.params):>7} params"
+        head = f"{number} seed {t.seed} {self.describe(t.design)}  {count(t.params):>7} params"
         if t.status == FAILED:
             return f"{head}  failed: {t.reason}"
         worst = max(t.lam, key=lambda name: t.lam[name], default="")
@@ -143,19 +146,23 @@ class Progress:
 
 
 def show_trials(
-    console: Console, outcomes: list[Outcome], macs: list[int], recommended: Widths | None
+    console: Console,
+    outcomes: list[Outcome],
+    family: Family,
+    recommended: Design | None,
 ) -> None:
     """The table of all networks; a star marks the recommended one."""
     table = Table(title=None, box=None, pad_edge=False)
-    for name in ("", "stem | mid | out | blocks", "params", "MACs", "val AUC"):
-        table.add_column(name, justify="left" if "|" in name else "right", no_wrap=True)
-    for number, (outcome, mac) in enumerate(zip(outcomes, macs, strict=True)):
+    for name in ("", "network", "params", "MACs", "val AUC"):
+        table.add_column(name, justify="left" if name == "network" else "right", no_wrap=True)
+    for number, outcome in enumerate(outcomes):
         auc = "failed"
         if not outcome.failed:
             found = spread(outcome.aucs)
             auc = f"{found.mean:.3f}" + (f" ± {found.sd:.3f}" if found.sd is not None else "")
-        star = "*" if outcome.widths == recommended else ""
+        star = "*" if outcome.design == recommended else ""
+        macs = count(family.cost(outcome.design).macs)
         table.add_row(
-            f"{star}{number}", str(outcome.widths), f"{outcome.params:,}", count(mac), auc
+            f"{star}{number}", family.describe(outcome.design), f"{outcome.params:,}", macs, auc
         )
     console.print(table)

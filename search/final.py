@@ -14,25 +14,26 @@ from rich.console import Console
 
 from ckrm_tf.data import EGD_PREFIX, Dataset
 from ckrm_tf.data.folds import folds as make_folds
+from ckrm_tf.design.design import Design
 from ckrm_tf.errors import CKRMError
-from ckrm_tf.families.widths import Widths
+from ckrm_tf.families.base import Family
 from ckrm_tf.store.folder import open_folder
-from ckrm_tf.tuning.history import acceptable
+from ckrm_tf.tuning.history import outcomes
 from ckrm_tf.tuning.runner import Runner
 from search.cli import main
 from search.console import Progress, read_data
 from search.final_folds import fold_comparison
 from search.final_stats import ARMS, compare_on, describe_arms, keep_report, show_final
 from search.retrain import confirmed, probabilities, train_all
-from search.session import check_fit, data_fingerprint, make_runner, outcomes
+from search.session import check_fit, data_fingerprint, make_runner
 from search.settings import Settings, load_settings
 
 
 def final_comparison(
     data: Dataset,
     runner: Runner,
-    start: Widths,
-    candidate: Widths,
+    start: Design,
+    candidate: Design,
     seeds: Sequence[int],
     margin: float,
 ) -> dict[str, Any]:
@@ -55,13 +56,13 @@ def final_comparison(
         CKRMError: a training failed, or its weights are gone.
     """
     networks = (start, candidate)
-    for widths in networks:
-        train_all(runner, widths, seeds)
+    for design in networks:
+        train_all(runner, design, seeds)
     report: dict[str, Any] = {"margin": margin, "seeds": list(seeds)}
-    report |= describe_arms(data, runner.layout, networks)
+    report |= describe_arms(runner.family, networks)
     for name, split in (("val", data.val), ("test", data.test)):
         arms = zip(ARMS, networks, strict=True)
-        found = {arm: probabilities(runner, widths, seeds, split) for arm, widths in arms}
+        found = {arm: probabilities(runner, design, seeds, split) for arm, design in arms}
         report[name] = compare_on(split.labels, found, data.class_names, margin)
     return report
 
@@ -76,7 +77,8 @@ def final(folder: str, seeds: int = 5, first: int = 1, widths: Any = None, folds
         folder: the --out of an earlier `search.run`.
         seeds: how many seeds.
         first: the first of them; seeds that the search did not use are free of its luck.
-        widths: the candidate as JSON; the smallest that holds over the seeds by default.
+        widths: the candidate as JSON, its widths or its design; the smallest that holds over the
+            seeds by default.
         folds: judge on all training and test images instead, in so many parts, each by networks
             that have not seen it; writes folds3.json for 3. More images, a narrower interval. For
             data with one image a patient: images are dealt out one by one.
@@ -101,10 +103,11 @@ def final(folder: str, seeds: int = 5, first: int = 1, widths: Any = None, folds
         raise CKRMError("data", expected="the images the search had", received=f"other {data.name}")
     parts = make_folds(data, folds, settings.seed) if folds else None
     numbers = range(first, first + seeds)
-    start, margin = settings.start, settings.margin
+    family, margin = settings.network(data.input_shape, data.classes), settings.margin
+    start = family.start
     with Progress(console, 2, margin, seeds) as progress:
         runner = make_runner(settings, data, place, progress)
-        best = _candidate(settings, runner, numbers) if widths is None else _read(widths)
+        best = _candidate(settings, runner, numbers) if widths is None else _read(widths, family)
         if parts is None:
             report = final_comparison(data, runner, start, best, numbers, margin)
     if parts is not None:
@@ -113,7 +116,7 @@ def final(folder: str, seeds: int = 5, first: int = 1, widths: Any = None, folds
             report = {
                 "margin": margin,
                 "seeds": list(numbers),
-                **describe_arms(data, settings.layout, (start, best)),
+                **describe_arms(family, (start, best)),
                 "folds": fold_comparison(runners, start, best, numbers, margin),
             }
     keep_report(place, f"folds{folds}" if folds else "final", report)
@@ -132,16 +135,21 @@ def _check_folds(settings: Settings, count: int) -> None:
         )
 
 
-def _read(widths: Any) -> Widths:
-    return Widths.from_dict(widths) if isinstance(widths, dict) else Widths.from_json(widths)
+def _read(text: Any, family: Family) -> Design:
+    """A network of the family from JSON: its design, or another form that a record may have."""
+    try:
+        data = text if isinstance(text, dict) else json.loads(str(text))
+    except json.JSONDecodeError as error:
+        raise CKRMError("--widths", expected="JSON", received=repr(text)[:80]) from error
+    if not isinstance(data, dict):
+        raise CKRMError("--widths", expected='{"NAME": number, ...}', received=repr(text)[:80])
+    return family.from_record(data)
 
 
-def _candidate(settings: Settings, runner: Runner, seeds: Sequence[int]) -> Widths:
+def _candidate(settings: Settings, runner: Runner, seeds: Sequence[int]) -> Design:
     """The smallest network of the search that holds over the seeds."""
-    history = outcomes([t for t in runner.journal.read() if t.epochs == settings.epochs])
-    good = [o for o in history if acceptable(o, history, settings.margin)]
-    order = [o.widths for o in sorted(good, key=lambda o: o.params)]
-    return confirmed(runner, settings.start, order, seeds, settings.margin)
+    history = outcomes(t for t in runner.journal.read() if t.epochs == settings.epochs)
+    return confirmed(runner, history, seeds, settings.margin)
 
 
 def _fold_runners(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ckrm_tf.families.widths import Widths
+from ckrm_tf.design.design import Design
 from ckrm_tf.tuning.runner import Runner
 from search.final_stats import ARMS, compare_on
 from search.retrain import probabilities, train_all
@@ -15,8 +15,8 @@ from search.retrain import probabilities, train_all
 
 def fold_comparison(
     runners: Iterable[Runner],
-    start: Widths,
-    candidate: Widths,
+    start: Design,
+    candidate: Design,
     seeds: Sequence[int],
     margin: float,
 ) -> dict[str, Any]:
@@ -42,9 +42,9 @@ def fold_comparison(
     names: tuple[str, ...] = ()
     for number, runner in enumerate(runners):
         test, names = runner.data.test, runner.data.class_names
-        for arm, widths in zip(ARMS, (start, candidate), strict=True):
-            train_all(runner, widths, seeds)
-            found[arm].append(probabilities(runner, widths, seeds, test))
+        for arm, design in zip(ARMS, (start, candidate), strict=True):
+            train_all(runner, design, seeds)
+            found[arm].append(probabilities(runner, design, seeds, test))
         labels.append(test.labels)
         place.append(np.full(len(test), number))
     joined = {arm: np.concatenate(parts, axis=1) for arm, parts in found.items()}

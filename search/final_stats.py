@@ -14,10 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 from ckrm_tf import stats
-from ckrm_tf.data import Dataset
+from ckrm_tf.design.design import Design
 from ckrm_tf.errors import CKRMError
-from ckrm_tf.families.layout import Layout
-from ckrm_tf.families.widths import Widths
+from ckrm_tf.families.base import Family
 from ckrm_tf.files import keep
 from search.console import count
 
@@ -31,16 +30,14 @@ SPLITS = {
 }
 
 
-def describe_arms(
-    data: Dataset, layout: Layout, networks: Sequence[Widths]
-) -> dict[str, dict[str, Any]]:
-    """Widths and cost of the network of each of `ARMS`."""
+def describe_arms(family: Family, networks: Sequence[Design]) -> dict[str, dict[str, Any]]:
+    """Design and cost of the network of each of `ARMS`."""
     found = {}
-    for arm, widths in zip(ARMS, networks, strict=True):
-        cost = widths.cost(data.input_shape, data.classes, layout)
+    for arm, design in zip(ARMS, networks, strict=True):
+        cost = family.cost(design)
         found[arm] = {
-            "widths": widths.to_dict(),
-            "widths_text": str(widths),
+            **family.to_record(design),
+            "widths_text": family.describe(design),
             "params": cost.params,
             "macs": cost.macs,
         }

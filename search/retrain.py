@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import fmean
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ckrm_tf.data import Split
+from ckrm_tf.design.design import Design
 from ckrm_tf.errors import CKRMError
-from ckrm_tf.families.widths import Widths
+from ckrm_tf.judge import select
 from ckrm_tf.store.record import COMPLETED
 from ckrm_tf.train.trainer import predict
+from ckrm_tf.tuning.history import Outcome
 from ckrm_tf.tuning.runner import Runner
-from search.settings import CONFIRMED_SHARE
 
 
-def train_all(runner: Runner, widths: Widths, seeds: Sequence[int]) -> list[float]:
+def train_all(runner: Runner, design: Design, seeds: Sequence[int]) -> list[float]:
     """Validation AUC of each seed, trained or looked up.
 
     Raises:
         CKRMError: when a training failed.
     """
-    found = [runner.run(widths, seed) for seed in seeds]
+    found = [runner.run(design, seed) for seed in seeds]
     runner.release()
     for training in found:
         if training.status != COMPLETED or training.val_auc is None:
             raise CKRMError(
-                f"training of {widths} with seed {training.seed}",
+                f"training of {runner.family.describe(design)} with seed {training.seed}",
                 expected="a finished training",
                 received=training.reason,
                 hint=f"Recorded in {runner.journal.path}: without that line it is trained again.",
@@ -36,43 +37,46 @@ def train_all(runner: Runner, widths: Widths, seeds: Sequence[int]) -> list[floa
     return [t.val_auc for t in found if t.val_auc is not None]
 
 
+def retrained(runner: Runner, outcome: Outcome, seeds: Sequence[int]) -> Outcome:
+    """A network's AUC over the given seeds, trained or looked up; failed seeds are left out."""
+    trainings = [runner.run(outcome.design, seed) for seed in seeds]
+    runner.release()
+    aucs = tuple(t.val_auc for t in trainings if t.val_auc is not None)
+    return Outcome(outcome.design, aucs, outcome.params)
+
+
 def confirmed(
-    runner: Runner, start: Widths, candidates: Sequence[Widths], seeds: Sequence[int], margin: float
-) -> Widths:
-    """The first candidate whose mean validation AUC over the seeds keeps to half the margin.
+    runner: Runner, history: Sequence[Outcome], seeds: Sequence[int], margin: float
+) -> Design:
+    """The smallest network of a search that holds over the seeds, the starting one if none does.
+
+    See `ckrm_tf.judge.select.recommend`. A network of which a seed fails does not hold: what
+    follows needs the weights of each.
 
     Args:
         runner: trains and remembers.
-        start: the starting network, the answer when no candidate holds.
-        candidates: in the order of preference, the smallest first.
+        history: of the search, the starting network first.
         seeds: trained for each network looked at.
-        margin: loss of mean validation AUC that is acceptable.
+        margin: loss of mean validation AUC that is accepted.
     """
-    bar = fmean(train_all(runner, start, seeds)) - CONFIRMED_SHARE * margin
-    for widths in candidates:
-        if widths == start or _mean(runner, widths, seeds) >= bar:
-            return widths
-    return start
+
+    def again(outcome: Outcome) -> Outcome:
+        found = retrained(runner, outcome, seeds)
+        return found if len(found.aucs) == len(seeds) else replace(found, aucs=())
+
+    return select.recommend(history, margin, again)[1].design
 
 
-def _mean(runner: Runner, widths: Widths, seeds: Sequence[int]) -> float:
-    """Mean validation AUC; below any other when a training failed: such a network does not hold."""
-    try:
-        return fmean(train_all(runner, widths, seeds))
-    except CKRMError:
-        return float("-inf")
-
-
-def probabilities(runner: Runner, widths: Widths, seeds: Sequence[int], split: Split) -> Any:
+def probabilities(runner: Runner, design: Design, seeds: Sequence[int], split: Split) -> Any:
     """Class probabilities of each seed's network: (seeds, n, classes)."""
-    model = runner.build(widths)
+    model = runner.build(design)
     found = []
     for seed in seeds:
-        path = runner.weights_path(widths, seed)
+        path = runner.weights_path(design, seed)
         if path is None or not path.exists():
             raise CKRMError(
                 "weights",
-                expected=f"those of {widths}, seed {seed}",
+                expected=f"those of {runner.family.describe(design)}, seed {seed}",
                 received="none",
                 hint="Were they moved out of the run folder?",
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +15,30 @@ from rich.console import Console
 from ckrm_tf.data import Dataset
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.export import export_model
+from ckrm_tf.families.base import Family
 from ckrm_tf.files import first_unused, write_atomically
-from ckrm_tf.stats import non_inferiority
+from ckrm_tf.judge import select
+from ckrm_tf.stats import (
+    NonInferiority,
+    TrainedModels,
+    compare_trained_models,
+    non_inferiority,
+)
 from ckrm_tf.store.folder import open_folder
 from ckrm_tf.store.record import COMPLETED
 from ckrm_tf.train.trainer import predict
-from ckrm_tf.tuning.history import Outcome, acceptable, smallest_acceptable
+from ckrm_tf.tuning.history import Outcome, outcomes
 from ckrm_tf.tuning.runner import Runner
+from search.brought import bring
 from search.cli import main
 from search.console import Progress, count, read_data, show_data, show_trials
+from search.retrain import retrained
 from search.session import (
     check_fit,
     data_fingerprint,
     make_oracle,
     make_runner,
     make_tuner,
-    outcomes,
     search_all,
 )
 from search.settings import Settings, load_settings
@@ -51,14 +59,23 @@ def run(config: str | None = None, **flags: Any) -> None:
     """
     settings = load_settings(config, flags)
     console = Console(width=None if Console().is_terminal else 160)
+    brought = bring(console, settings) if settings.model else None
+    if brought is not None:
+        settings = replace(settings, image_size=brought.side(settings.image_size))
     data = read_data(console, settings)
     # Data that do not fit are refused here, before anything is written or trained.
-    cost = check_fit(settings, data)
+    if brought is None:
+        family = settings.network(data.input_shape, data.classes)
+    else:
+        family = brought.family(console, settings, data)
+    cost = check_fit(settings, data, family)
     identity = settings.fingerprint() | {"pixels": data_fingerprint(data)}
+    if brought is not None:
+        identity["model_file"] = brought.digest
     folder = open_folder(settings.out, identity)
     show_data(console, data)
     console.print(
-        f"start     {settings.start}: {cost.params:,} trainable parameters, "
+        f"start     {family.describe(family.start)}: {cost.params:,} trainable parameters, "
         f"{count(cost.macs)} MACs\n"
         f"budget    {settings.trials} trials, {settings.seeds} seed(s) each, "
         f"{settings.epochs} epochs\n"
@@ -66,52 +83,28 @@ def run(config: str | None = None, **flags: Any) -> None:
         highlight=False,
     )
     with Progress(console, settings.trials, settings.margin, settings.seeds) as progress:
-        runner = make_runner(settings, data, folder, progress)
-        tuner = make_tuner(settings, make_oracle(settings, data), runner, folder)
+        runner = make_runner(settings, data, folder, progress, family)
+        tuner = make_tuner(settings, make_oracle(settings, data, family), runner, folder)
         search_all(tuner, progress)
         trials, history = progress.done, outcomes(progress.trainings)
         start, best = recommend(settings, runner, history)
     if trials < settings.trials:
         console.print(f"no move is left after {trials} trials", highlight=False)
-    show_trials(
-        console,
-        history,
-        [o.widths.macs(data.input_shape, data.classes, settings.layout) for o in history],
-        best.widths,
-    )
+    show_trials(console, history, runner.family, best.design)
     finish(console, settings, data, runner, folder, start, best, trials)
 
 
 def recommend(
     settings: Settings, runner: Runner, history: list[Outcome]
 ) -> tuple[Outcome, Outcome]:
-    """The starting network, and the smallest that keeps to half the margin over `confirm` seeds.
+    """The starting network, and the smallest that holds over `confirm` seeds.
 
-    The smallest of many networks that pass is the one chance favoured most, so it is trained
-    again, and the starting network too: its one AUC is as much chance. While the mean falls short,
-    the next larger network is looked at.
+    See `ckrm_tf.judge.select.recommend`.
     """
-    margin, sure = settings.rule.margin, settings.confirm <= settings.seeds
-    # Nothing to confirm where nothing smaller comes near.
-    near = smallest_acceptable(history, settings.margin).widths != settings.start
-    start = history[0] if sure or not near else _confirmed(settings, runner, history[0])
-    good = [start, *history[1:]]
-    while True:
-        best = smallest_acceptable(good, margin)
-        if sure or best.widths == settings.start:
-            return start, best
-        again = _confirmed(settings, runner, best)
-        if acceptable(again, [start], margin):
-            return start, again
-        good.remove(best)
-
-
-def _confirmed(settings: Settings, runner: Runner, outcome: Outcome) -> Outcome:
+    if settings.confirm <= settings.seeds:
+        return select.recommend(history, settings.margin)
     seeds = range(settings.seed, settings.seed + settings.confirm)
-    trainings = [runner.run(outcome.widths, seed) for seed in seeds]
-    runner.release()
-    aucs = tuple(t.val_auc for t in trainings if t.val_auc is not None)
-    return Outcome(outcome.widths, aucs, outcome.params)
+    return select.recommend(history, settings.margin, lambda o: retrained(runner, o, seeds))
 
 
 def finish(
@@ -132,21 +125,14 @@ def finish(
             highlight=False,
             soft_wrap=True,
         )
-    tests = {
-        name: _test(settings, data, runner, outcome)
-        for name, outcome in (("start", start), ("best", best))
-    }
-    verdict = non_inferiority(
-        data.test.labels, tests["start"], tests["best"], margin=settings.margin
-    )
-    rows = [
-        _describe(settings, data, start, verdict.auc_reference),
-        _describe(settings, data, best, verdict.auc_candidate),
-    ]
+    judged = _judge(settings, data, runner, start, best)
+    aucs = (judged.networks.auc_reference, judged.networks.auc_candidate) if judged else (None,) * 2
+    rows = [_describe(runner.family, o, auc) for o, auc in zip((start, best), aucs, strict=True)]
     report = {
         "recommended": rows[1],
         "start": rows[0],
-        "test_non_inferiority": asdict(verdict),
+        "test_non_inferiority": asdict(judged.networks) if judged else None,
+        "test_trained_models": asdict(judged.models) if judged else None,
         "trials": trials,
         "trainings": len(runner.journal),
         "settings": settings.fingerprint(),
@@ -158,11 +144,11 @@ def finish(
     exported = export_model(
         model,
         export,
-        widths=best.widths,
+        design=best.design,
+        family=runner.family,
         class_names=data.class_names,
         scale=data.scale,
         input_shape=data.input_shape,
-        layout=settings.layout,
         images=data.val.images[:16],
     )
     report["export"] = export.name
@@ -172,14 +158,40 @@ def finish(
         console.print(
             f"{title:<12} {row['widths_text']}: {row['params']:,} params "
             f"({row['params'] / rows[0]['params']:.2%}), {count(row['macs'])} MACs "
-            f"({row['macs'] / rows[0]['macs']:.2%}), val AUC {row['val_auc']:.3f}, "
-            f"test AUC {row['test_auc']:.3f}",
+            f"({row['macs'] / rows[0]['macs']:.2%}), val AUC {row['val_auc']:.3f}"
+            + ("" if row["test_auc"] is None else f", test AUC {row['test_auc']:.3f}"),
             highlight=False,
             soft_wrap=True,
         )
-    console.print(f"test split   {verdict}", highlight=False, soft_wrap=True)
+    if judged is None:
+        console.print("test split   not opened (--unseen none): no verdict", highlight=False)
+    else:
+        console.print(f"test split   {judged.networks}", highlight=False, soft_wrap=True)
+        console.print(f"the export   {judged.models}", highlight=False, soft_wrap=True)
     console.print(f"\nexport       {exported.folder}", highlight=False, soft_wrap=True)
     console.print(exported.usage, highlight=False, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """On the test split: the two networks over all their trainings, and the first of each."""
+
+    networks: NonInferiority
+    models: TrainedModels
+
+
+def _judge(
+    settings: Settings, data: Dataset, runner: Runner, start: Outcome, best: Outcome
+) -> Judged | None:
+    """The verdicts on the test split, or None where the model may have seen it."""
+    if settings.model and settings.unseen == "none":
+        return None
+    first, second = (_test(settings, data, runner, outcome) for outcome in (start, best))
+    labels, margin = data.test.labels, settings.margin
+    return Judged(
+        non_inferiority(labels, first, second, margin=margin),
+        compare_trained_models(labels, first[0], second[0], margin=margin),
+    )
 
 
 def _versions() -> dict[str, str]:
@@ -188,13 +200,11 @@ def _versions() -> dict[str, str]:
     return {n: sys.modules[n].__version__ for n in names if n in sys.modules}
 
 
-def _describe(
-    settings: Settings, data: Dataset, outcome: Outcome, test_auc: float
-) -> dict[str, Any]:
-    cost = outcome.widths.cost(data.input_shape, data.classes, settings.layout)
+def _describe(family: Family, outcome: Outcome, test_auc: float | None) -> dict[str, Any]:
+    cost = family.cost(outcome.design)
     return {
-        "widths": outcome.widths.to_dict(),
-        "widths_text": str(outcome.widths),
+        **family.to_record(outcome.design),
+        "widths_text": family.describe(outcome.design),
         "params": cost.params,
         "macs": cost.macs,
         "val_auc": outcome.auc,
@@ -205,7 +215,7 @@ def _describe(
 
 def _test(settings: Settings, data: Dataset, runner: Runner, outcome: Outcome) -> Any:
     """Test probabilities of every seed trained: (seeds, n, classes)."""
-    model = runner.build(outcome.widths)
+    model = runner.build(outcome.design)
     found = []
     for path in _weights(settings, runner, outcome):
         model.load_weights(path)
@@ -215,7 +225,7 @@ def _test(settings: Settings, data: Dataset, runner: Runner, outcome: Outcome) -
 
 def _load(settings: Settings, runner: Runner, outcome: Outcome) -> keras.Model:
     """The network as its first seed left it: the luckiest would promise too much."""
-    model = runner.build(outcome.widths)
+    model = runner.build(outcome.design)
     model.load_weights(_weights(settings, runner, outcome)[0])
     return model
 
@@ -231,17 +241,17 @@ def _weights(settings: Settings, runner: Runner, outcome: Outcome) -> list[Path]
     trained = sorted(
         training.seed
         for training in runner.journal.read()
-        if training.widths == outcome.widths
+        if training.design == outcome.design
         and training.status == COMPLETED
         and training.epochs == settings.epochs
         and training.seed in seeds
     )
-    paths = [runner.weights_path(outcome.widths, seed) for seed in trained]
+    paths = [runner.weights_path(outcome.design, seed) for seed in trained]
     found = [path for path in paths if path is not None and path.exists()]
     if not found or len(found) < len(trained):
         raise CKRMError(
             "weights",
-            expected=f"those of {outcome.widths}, seeds {trained}",
+            expected=f"those of {runner.family.describe(outcome.design)}, seeds {trained}",
             received=f"{len(found)} file(s)",
             hint="Were they moved out of the run folder?",
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +13,17 @@ import numpy as np
 from ckrm_tf.criteria.registry import criterion
 from ckrm_tf.data import Dataset
 from ckrm_tf.design.cost import Cost
+from ckrm_tf.design.design import Design
 from ckrm_tf.errors import CKRMError
-from ckrm_tf.families.widths import Widths
+from ckrm_tf.families.base import Family
 from ckrm_tf.measures.callback import CKRMCallback
 from ckrm_tf.store.journal import Journal
-from ckrm_tf.store.record import FAILED, Training
+from ckrm_tf.store.record import FAILED
 from ckrm_tf.train.gaze import GazeStart, check_gaze, gaze_trainer
-from ckrm_tf.tuning.history import Outcome, merged
-from ckrm_tf.tuning.noise import NoisyPropose
 from ckrm_tf.tuning.oracle import CKRMOracle
-from ckrm_tf.tuning.propose import propose
-from ckrm_tf.tuning.rule import Strategy
+from ckrm_tf.tuning.registry import strategy
 from ckrm_tf.tuning.runner import Runner
 from ckrm_tf.tuning.tuner import CKRMTuner
-from ckrm_tf.tuning.uniform import propose_uniform
 from search.console import Progress
 from search.settings import Settings
 
@@ -51,7 +47,7 @@ def data_fingerprint(data: Dataset) -> str:
     return digest.hexdigest()[:16]
 
 
-def check_fit(settings: Settings, data: Dataset) -> Cost:
+def check_fit(settings: Settings, data: Dataset, family: Family | None = None) -> Cost:
     """The starting network's cost, once it is sure that these data can train it.
 
     Raises:
@@ -59,55 +55,57 @@ def check_fit(settings: Settings, data: Dataset) -> Cost:
     """
     if settings.ggcam:
         check_gaze(data)
-    return settings.start.cost(data.input_shape, data.classes, settings.layout)
+    family = family or settings.network(data.input_shape, data.classes)
+    return family.cost(family.start)
 
 
 def make_runner(
-    settings: Settings, data: Dataset, folder: Path, progress: Progress | None = None
+    settings: Settings,
+    data: Dataset,
+    folder: Path,
+    progress: Progress | None = None,
+    family: Family | None = None,
 ) -> Runner:
-    """The runner that trains this search's networks and reports to `progress`."""
+    """The runner that trains this search's networks and reports to `progress`.
+
+    Args:
+        family: of a model that was brought; by default the family that the settings name.
+    """
+    family = family or settings.network(data.input_shape, data.classes)
+    if progress is not None:
+        progress.describe = family.describe
     runner = Runner(
         data,
         settings.recipe,
-        Journal(folder / "trials.jsonl"),
-        layout=settings.layout,
+        Journal(folder / "trials.jsonl", family),
+        family,
         criterion=criterion(settings.criterion),
         weights_dir=folder / "weights",
         on_training=progress.on_training if progress else None,
     )
 
-    def callbacks(widths: Widths, seed: int) -> list[keras.callbacks.Callback]:
-        found = [progress.epochs(widths, seed, settings.epochs)] if progress else []
+    def callbacks(design: Design, seed: int) -> list[keras.callbacks.Callback]:
+        found = [progress.epochs(design, seed, settings.epochs)] if progress else []
         if settings.tensorboard:
-            log_dir = folder / "tensorboard" / runner.name(widths, seed)
+            log_dir = folder / "tensorboard" / runner.name(design, seed)
             found.append(CKRMCallback(every=EVERY, log_dir=log_dir))
         return found
 
     runner.make_callbacks = callbacks
     if settings.ggcam:
         start = GazeStart(a=settings.ggcam_a, e=settings.ggcam_e)
-        runner.make_trainer = lambda widths, recipe: gaze_trainer(
-            lambda: runner.build(widths), data, recipe, start
+        runner.make_trainer = lambda design, recipe: gaze_trainer(
+            lambda: runner.build(design), data, recipe, start
         )
     return runner
 
 
-STRATEGIES: dict[str, Callable[[int], Strategy]] = {
-    "ckrm": lambda seed: propose,
-    "uniform": lambda seed: propose_uniform,
-    "noise": NoisyPropose,
-}
-
-
-def make_oracle(settings: Settings, data: Dataset) -> CKRMOracle:
-    """The oracle of the chosen strategy."""
+def make_oracle(settings: Settings, data: Dataset, family: Family | None = None) -> CKRMOracle:
+    """The oracle of the chosen strategy; `family` as in `make_runner`."""
     return CKRMOracle(
-        settings.start,
+        family or settings.network(data.input_shape, data.classes),
         settings.rule,
-        STRATEGIES[settings.strategy](settings.seed),
-        layout=settings.layout,
-        input_shape=data.input_shape,
-        classes=data.classes,
+        strategy(settings.strategy, settings.seed),
         max_trials=settings.trials,
         seed=settings.seed,
         max_consecutive_failed_trials=MAX_FAILURES,
@@ -121,7 +119,6 @@ def make_tuner(
     return CKRMTuner(
         oracle,
         runner,
-        settings.start,
         seeds=settings.seed_list,
         directory=folder / "keras_tuner",
         floor=settings.floor,
@@ -148,9 +145,3 @@ def search_all(tuner: CKRMTuner, progress: Progress) -> None:
             expected="finished trainings",
             received=failed[-1] if failed else error,
         ) from error
-
-
-def outcomes(trainings: list[Training]) -> list[Outcome]:
-    """Trainings gathered by network, in the order of their first seed."""
-    aucs = [(t, (t.val_auc,) if t.val_auc is not None else ()) for t in trainings]
-    return merged(Outcome(t.widths, auc, t.params) for t, auc in aucs)

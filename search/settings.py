@@ -14,24 +14,32 @@ import yaml
 from ckrm_tf.criteria.registry import criterion
 from ckrm_tf.data import EGD_PREFIX
 from ckrm_tf.errors import CKRMError, unknown_name
-from ckrm_tf.families.layout import Layout
-from ckrm_tf.families.widths import Widths
+from ckrm_tf.families.base import Family, StartOptions
+from ckrm_tf.families.registry import family
+from ckrm_tf.judge.select import CONFIRMED_SHARE
 from ckrm_tf.train.recipe import Recipe
+from ckrm_tf.tuning.registry import strategy
 from ckrm_tf.tuning.rule import Rule
 from search.config_files import config_text
 
-STRATEGIES = ("ckrm", "uniform", "noise")
-
-SPLITS = ("patient", "image")
-FRAMES = ("whole", "paper")
+CHOICES = {
+    "split": ("patient", "image"),
+    "frame": ("whole", "paper"),
+    "from_": ("slices", "scratch"),
+    "unseen": ("test", "none"),
+}
 
 # Settings that may change between a run and its continuation: none changes a training's result.
 FREE = ("trials", "out", "tensorboard")
 
+# Settings that only a search over a given model has.
+OF_MODEL = (
+    *("model", "from_", "select", "multiple"),
+    *("pixels", "output", "unseen", "custom", "unsafe"),
+)
 
-# A network at the edge of the margin on one split is beyond it on another as often as not: the
-# search, and the mean over the confirming seeds, keep to this share of the margin.
-CONFIRMED_SHARE = 0.5
+# Any input will do to see whether the starting network's own numbers are possible.
+ANY_INPUT = (1024, 1024, 1)
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,7 @@ class Settings:
     depth: bool
     level: bool
     confirm: int
+    family: str
     filters: int
     growth: float
     blocks: tuple[int, ...]
@@ -69,15 +78,23 @@ class Settings:
     shift: int
     out: str
     tensorboard: bool
+    model: str | None
+    from_: str
+    select: str | None
+    multiple: int
+    pixels: str | None
+    output: str | None
+    unseen: str
+    custom: str | None
+    unsafe: bool
 
     def __post_init__(self) -> None:
-        if self.strategy not in STRATEGIES:
-            raise unknown_name("strategy", self.strategy, STRATEGIES)
+        strategy(self.strategy, self.seed)
         criterion(self.criterion)
-        for name, known in (("split", SPLITS), ("frame", FRAMES)):
+        for name, known in CHOICES.items():
             if getattr(self, name) not in known:
-                raise unknown_name(f"--{name}", getattr(self, name), known)
-        for name in ("trials", "seeds", "filters"):
+                raise unknown_name(f"--{name.rstrip('_')}", getattr(self, name), known)
+        for name in ("trials", "seeds", "filters", "multiple"):
             if getattr(self, name) < 1:
                 raise CKRMError(f"--{name}", expected="at least 1", received=getattr(self, name))
         if self.seed < 1:
@@ -89,7 +106,7 @@ class Settings:
         if self.confirm < 0:
             raise CKRMError("--confirm", expected="0 or more", received=self.confirm)
         # Built here so that a bad value is refused before any data are read.
-        self.rule, self.recipe, self.layout, self.start  # noqa: B018
+        self.rule, self.recipe, self.network(ANY_INPUT, 2).start
 
     @property
     def rule(self) -> Rule:
@@ -113,15 +130,14 @@ class Settings:
         """The training recipe."""
         return Recipe(self.epochs, self.batch_size, self.learning_rate, self.l1, self.shift)
 
-    @property
-    def layout(self) -> Layout:
-        """The fixed part of the networks."""
-        return Layout(conv=self.conv, ratio=self.ratio)  # type: ignore[arg-type]
+    def network(self, input_shape: tuple[int, int, int], classes: int) -> Family:
+        """The family searched, for images of this shape and so many classes.
 
-    @property
-    def start(self) -> Widths:
-        """The starting network."""
-        return Widths.from_rule(self.filters, self.growth, self.blocks)
+        Raises:
+            CKRMError: an unknown family, a starting network that is none, options it has not.
+        """
+        options = StartOptions(self.filters, self.growth, self.blocks, self.conv, self.ratio)
+        return family(self.family, options, input_shape, classes)
 
     @property
     def seed_list(self) -> tuple[int, ...]:
@@ -141,7 +157,9 @@ class Settings:
         values = asdict(self) | {"blocks": list(self.blocks)}
         unused: tuple[str, ...] = () if self.ggcam else ("ggcam_a", "ggcam_e")
         unused += () if self.data.startswith(EGD_PREFIX) else ("split", "frame")
-        return {k: v for k, v in values.items() if k not in (*FREE, *unused)}
+        # The file is known by its content, wherever it lies.
+        unused += ("model",) if self.model else OF_MODEL
+        return {k.rstrip("_"): v for k, v in values.items() if k not in (*FREE, *unused)}
 
 
 def load_settings(config: str | None, flags: Mapping[str, Any]) -> Settings:
@@ -158,7 +176,13 @@ def load_settings(config: str | None, flags: Mapping[str, Any]) -> Settings:
         values |= _checked(_read(path.read_bytes(), path.name), f"key in {path.name}")
     values |= _checked({k.replace("-", "_"): v for k, v in flags.items()}, "flag")
     types_ = typing.get_type_hints(Settings)
-    return Settings(**{k: _typed(k, v, types_[k]) for k, v in values.items()})
+    fields_ = {_field(k): v for k, v in values.items()}
+    return Settings(**{k: _typed(k.rstrip("_"), v, types_[k]) for k, v in fields_.items()})
+
+
+def _field(key: str) -> str:
+    """The name of a key's field: `from` is a word of Python."""
+    return "from_" if key == "from" else key
 
 
 def _read(text: str | bytes, name: str) -> dict[str, Any]:
@@ -172,7 +196,7 @@ def _read(text: str | bytes, name: str) -> dict[str, Any]:
 
 
 def _checked(values: dict[str, Any], kind: str) -> dict[str, Any]:
-    known = [field.name for field in fields(Settings)]
+    known = [field.name.rstrip("_") for field in fields(Settings)]
     for key in values:
         if key not in known:
             raise unknown_name(kind, str(key), known)

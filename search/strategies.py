@@ -16,10 +16,11 @@ from keras_tuner.oracles import (
 )
 
 from ckrm_tf.data import Dataset
+from ckrm_tf.design.design import Design
 from ckrm_tf.errors import CKRMError, unknown_name
-from ckrm_tf.families.widths import Widths
+from ckrm_tf.families.base import Family
+from ckrm_tf.tuning.registry import STRATEGIES as PROPOSED
 from search.session import MAX_FAILURES, make_oracle
-from search.settings import STRATEGIES as PROPOSED
 from search.settings import Settings
 
 TUNERS = ("random", "random_linear", "bayesian", "hyperband")
@@ -68,7 +69,7 @@ class _FromStart:
     integer comes out of KerasTuner as that bound plus one.
     """
 
-    start: Widths
+    start: Design
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """See `keras_tuner.Oracle`.
@@ -78,12 +79,12 @@ class _FromStart:
         """
         first = next(iter(self.trials.values()), None)  # type: ignore[attr-defined]
         if first is None:
-            return {"status": "RUNNING", "values": dict(self.start.items())}
+            return {"status": "RUNNING", "values": self.start.to_dict()}
         if first.status == "FAILED":
             raise CKRMError("starting network", expected="a finished training", received="none")
         response: dict[str, Any] = super().populate_space(trial_id)  # type: ignore[misc]
         if response.get("values"):
-            most = dict(self.start.items())
+            most = self.start
             values = response["values"]
             response["values"] = {k: min(v, most[k]) if k in most else v for k, v in values.items()}
         return response
@@ -148,6 +149,7 @@ def make_strategy(
     check_strategy(name)
     if name in PROPOSED:
         return make_oracle(replace(settings, strategy=name, trials=networks), data), None
+    family = settings.network(data.input_shape, data.classes)
     common = {
         "objective": keras_tuner.Objective(Objective.NAME, "max"),
         "seed": settings.seed * SEED_STRIDE,
@@ -155,7 +157,7 @@ def make_strategy(
     }
     oracle: Any
     if name.startswith("random"):
-        linear = _linear_space(settings) if name == "random_linear" else None
+        linear = _linear_space(family, settings.floor) if name == "random_linear" else None
         oracle = FromStartRandom(max_trials=networks, hyperparameters=linear, **common)
     elif name == "bayesian":
         oracle = FromStartBayesian(
@@ -165,17 +167,16 @@ def make_strategy(
         # No limit to the iterations: the budget of epochs ends it.
         oracle = FromStartHyperband(max_epochs=settings.epochs, hyperband_iterations=None, **common)
         oracle.epoch_budget = networks * settings.epochs
-    oracle.start = settings.start
+    oracle.start = family.start
     return oracle, Objective(settings.margin)
 
 
-def _linear_space(settings: Settings) -> keras_tuner.HyperParameters:
+def _linear_space(family: Family, floor: int) -> keras_tuner.HyperParameters:
     """The widths as KerasTuner's integers are by default: every number as likely as any other.
 
     The space of all other strategies is logarithmic, which favours small networks.
     """
     space = keras_tuner.HyperParameters()
-    for name, width in settings.start.items():
-        least = 1 if name.endswith("/blocks") else min(settings.floor, width)
-        space.Int(name, least, width, default=width)
+    for axis in family.axes:
+        space.Int(axis.name, axis.least(floor), axis.size, step=axis.multiple, default=axis.size)
     return space

@@ -6,15 +6,18 @@ import csv
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from ckrm_tf.errors import CKRMError
+from ckrm_tf.families.resnet import ResNetFamily
 from ckrm_tf.families.widths import Stage, Widths
 from ckrm_tf.store.journal import Journal
 from ckrm_tf.store.record import COMPLETED, FAILED, Training
 from ckrm_tf.train.recipe import Recipe
+from ckrm_tf.tuning.history import outcomes
 from ckrm_tf.tuning.runner import Runner
 from ckrm_tf.tuning.space import declare
 from search import compare_tables as tables
@@ -53,7 +56,7 @@ STRATEGIES = ["ckrm", "random", "hyperband"]
 def training(out, auc, *, seed=1, epochs=4, seconds=1.0, status=COMPLETED):
     """A record whose parameters are 100 times its width."""
     return Training(
-        Widths(8, (Stage(1, 8, out),)),
+        Widths(8, (Stage(1, 8, out),)).to_design(),
         seed,
         epochs,
         status,
@@ -205,7 +208,8 @@ def drive(name, folder, trainings, calls=60, **changes):
     oracle._set_project_dir(str(folder), "oracle")
     oracle.verbose = 0
     space = oracle.get_space()
-    declare(space, settings.start, settings.floor)
+    family = settings.network(data.input_shape, data.classes)
+    declare(space, family.axes, settings.floor)
     oracle.update_space(space)
     proposed = []
     for _ in range(calls):
@@ -220,7 +224,7 @@ def drive(name, folder, trainings, calls=60, **changes):
         trial.status = "COMPLETED"
         oracle.end_trial(trial)
         proposed.append((widths, values.get("tuner/epochs")))
-    return settings.start, proposed
+    return Widths.from_items(family.start), proposed
 
 
 class _Shape:
@@ -467,11 +471,12 @@ def test_other_settings_need_another_folder(finished, flags):
 
 def recorded(path, data, aucs):
     """A runner whose journal already has the trainings: validation AUC, or None, by width."""
-    journal = Journal(path)
+    family = ResNetFamily(Widths(8, (Stage(1, 8, 64),)), data.input_shape, data.classes)
+    journal = Journal(path, family)
     for out, auc in aucs.items():
         for seed in (1, 2):
             journal.append(training(out, auc, seed=seed, status=COMPLETED if auc else FAILED))
-    return Runner(data, Recipe(epochs=4), journal)
+    return Runner(data, Recipe(epochs=4), journal, family)
 
 
 @pytest.mark.parametrize(
@@ -484,16 +489,21 @@ def recorded(path, data, aucs):
     ],
 )
 def test_confirmed_passes_over_the_lucky(aucs, expected, tmp_path, tiny_data):
-    sizes = {out: training(out, 0.9).widths for out in aucs}
+    sizes = {out: training(out, 0.9).design for out in aucs}
     runner = recorded(tmp_path / "trials.jsonl", tiny_data, aucs)
-    found = confirmed(runner, sizes[64], [sizes[16], sizes[32]], (1, 2), 0.02)
+    found = confirmed(runner, outcomes(runner.journal.read()), (1, 2), 0.02)
     assert found == sizes[expected]
 
 
 def test_what_cannot_be_trained_does_not_hold_and_the_start_must_be(tmp_path, tiny_data):
-    sizes = {out: training(out, 0.9).widths for out in (64, 32, 16)}
+    sizes = {out: training(out, 0.9).design for out in (64, 32, 16)}
     runner = recorded(tmp_path / "trials.jsonl", tiny_data, {64: 0.9, 32: 0.9, 16: None})
-    smallest_first = [sizes[16], sizes[32]]
-    assert confirmed(runner, sizes[64], smallest_first, (1, 2), 0.02) == sizes[32]
+    # Of the smallest only one seed of the search could be trained.
+    lucky = replace(training(16, 0.9), seed=3)
+    history = outcomes([*runner.journal.read(), lucky])
+    assert not history[2].failed
+    assert confirmed(runner, history, (1, 2), 0.02) == sizes[32]
+    runner = recorded(tmp_path / "others.jsonl", tiny_data, {64: None, 32: 0.9})
+    history = outcomes([replace(training(64, 0.9), seed=3), *runner.journal.read()])
     with pytest.raises(CKRMError, match="finished training"):
-        confirmed(runner, sizes[16], smallest_first, (1, 2), 0.02)
+        confirmed(runner, history, (1, 2), 0.02)

@@ -12,12 +12,13 @@ from ckrm_tf.criteria.signals import width_signals
 from ckrm_tf.criteria.slices import slice_signal
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.families.layout import Layout
-from ckrm_tf.families.resnet_model import resnet
+from ckrm_tf.families.resnet import ResNetFamily
 from ckrm_tf.families.widths import Stage, Widths
 from ckrm_tf.measures.kernels import ConvolutionKernel
 from ckrm_tf.measures.redundancy import ckrm, null
 
 WIDTHS = Widths(4, (Stage(1, 6, 8), Stage(2, 5, 8)))
+FAMILY = ResNetFamily(WIDTHS, (16, 16, 1))
 
 
 def glorot(*shape: int, seed: int = 0) -> np.ndarray:
@@ -72,7 +73,7 @@ def test_slice_criteria_count_dead_filters(name):
 
 
 def test_every_width_of_the_network_is_heard():
-    found = width_signals(resnet(WIDTHS, (16, 16, 1)))
+    found = width_signals(FAMILY.build(FAMILY.start), FAMILY)
     assert set(found) == {"stem/filters", "stage1/mid", "stage1/out", "stage2/mid", "stage2/out"}
     for signal in found.values():
         assert 0 <= signal.redundancy <= 1
@@ -80,13 +81,44 @@ def test_every_width_of_the_network_is_heard():
 
 
 def test_slim_convolutions_are_heard_under_the_same_widths():
-    model = resnet(Widths(8, (Stage(1, 16, 16),)), (16, 16, 1), layout=Layout(conv="slim"))
-    assert set(width_signals(model)) == {"stem/filters", "stage1/mid", "stage1/out"}
+    family = ResNetFamily(Widths(8, (Stage(1, 16, 16),)), (16, 16, 1), layout=Layout(conv="slim"))
+    found = width_signals(family.build(family.start), family)
+    assert set(found) == {"stem/filters", "stage1/mid", "stage1/out"}
+
+
+def test_slim_convolutions_are_heard_in_the_default_network():
+    """Five convolutions are named after one width, of which the two 3x3 make its channels."""
+    widths = Widths.from_rule(64, 2.0, (1, 1))
+    family = ResNetFamily(widths, (16, 16, 1), layout=Layout(conv="slim"))
+    model = family.build(family.start)
+    names = [kernel.name for kernel in family.kernels(model)["stage2/mid"]]
+    assert names == [f"stage2_block1_conv2/conv_{place}" for place in ("top", "bottom")]
+    found = width_signals(model, family)
+    assert found["stage2/mid"].redundancy == 0
+    # Half of the filters of the upper 3x3 die: a quarter of the mean over both.
+    weights = model.get_layer("stage2_block1_conv2").conv_top.kernel
+    weights.assign(np.array(weights) * np.where(np.arange(weights.shape[-1]) % 2, 1, 1e-3))
+    assert width_signals(model, family)["stage2/mid"].needed == pytest.approx(0.75, abs=0.05)
+
+
+def test_convolutions_of_unlike_kinds_may_share_a_width():
+    """A sum of a 3x3 and a 1x1, as in many networks: each is judged by its own kind of slice."""
+    spatial, dead = glorot(3, 3, 16, 12), glorot(3, 3, 16, 12)
+    dead[..., :6] *= 1e-3
+    vectors = as_kernel(glorot(1, 1, 64, 12), True)
+    alone = [ckrm_signal([kernel]) for kernel in (as_kernel(dead), vectors)]
+    for order in ([vectors, as_kernel(dead)], [as_kernel(dead), vectors]):
+        both = ckrm_signal(order)
+        assert both.needed == pytest.approx(np.mean([s.needed for s in alone]))
+        assert both.redundancy == pytest.approx(np.mean([s.redundancy for s in alone]))
+    assert ckrm_signal([vectors, as_kernel(spatial)]).needed > both.needed
 
 
 def test_other_criteria_by_name():
-    model = resnet(WIDTHS, (16, 16, 1))
+    model = FAMILY.build(FAMILY.start)
     assert criterion("ckrm") is ckrm_signal
-    assert set(width_signals(model, criterion("spectral_norm"))) == set(width_signals(model))
+    assert set(width_signals(model, FAMILY, criterion("spectral_norm"))) == set(
+        width_signals(model, FAMILY)
+    )
     with pytest.raises(CKRMError, match="Did you mean 'spectral_norm'"):
         criterion("spectral_nrm")

@@ -137,8 +137,8 @@ def test_a_class_too_small_to_split(unsplit: Path) -> None:
 
 
 def test_a_missing_split(split: Path) -> None:
-    (split / "val").rename(split / "validation")
-    with pytest.raises(CKRMError, match="expected train, val and test, or one folder per class"):
+    (split / "test").rename(split.parent / "elsewhere")
+    with pytest.raises(CKRMError, match=r"train, val and test, or one .*received train, val"):
         load_dataset(split)
 
 

@@ -93,6 +93,18 @@ class TestCache:
         assert sorted((tmp_path / "cache").iterdir()) == entries
         assert len(entries[0].read_bytes()) == len(whole)
 
+    def test_no_damage_reaches_an_image(self, tree, load, tmp_path):
+        first = every(load(tree.release))
+        rng = np.random.default_rng(0)
+        for _ in range(8):
+            for entry in (tmp_path / "cache").iterdir():
+                content = bytearray(entry.read_bytes())
+                at = int(rng.integers(len(content)))
+                content[at : at + 4] = rng.bytes(4)
+                entry.write_bytes(content)
+            for name, (image, _, _) in every(load(tree.release)).items():
+                np.testing.assert_array_equal(first[name][0], image)
+
     def test_foreign_files_stay(self, tree, load, tmp_path):
         cache = tmp_path / "cache"
         cache.mkdir()

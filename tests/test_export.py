@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -11,6 +12,8 @@ from keras import layers
 from ckrm_tf import CKRMError, Stage, Widths, resnet
 from ckrm_tf.export import export_model, inference_model, saved_model
 from ckrm_tf.export import write as write_module
+from ckrm_tf.export.flat import FlatModel
+from ckrm_tf.export.registry import FORMATS
 
 WIDTHS = Widths(4, (Stage(1, 4, 8),))
 SHAPE = (16, 16, 1)
@@ -25,6 +28,8 @@ pytestmark = pytest.mark.filterwarnings(
 
 def tiny(**changes) -> keras.Model:
     """A network whose weights, moving statistics included, are all away from their start."""
+    # Seeded: some draws, times 20, leave nothing in float32 but probabilities of 0 and 1.
+    keras.utils.set_random_seed(1)
     model = resnet(WIDTHS, SHAPE, 3, **changes)
     rng = np.random.default_rng(1)
     model.set_weights([w + rng.uniform(-0.2, 0.3, w.shape) for w in model.get_weights()])
@@ -144,7 +149,8 @@ def test_a_crash_leaves_nothing_behind(model, tmp_path, monkeypatch):
     def crash(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(write_module, "write_saved_model", crash)
+    crashing = replace(FORMATS["saved_model"], write=crash)
+    monkeypatch.setitem(FORMATS, "saved_model", crashing)
     with pytest.raises(KeyboardInterrupt):
         export_model(model, tmp_path / "export", widths=WIDTHS, class_names=NAMES, scale=255)
     assert list(tmp_path.iterdir()) == []
@@ -206,14 +212,45 @@ def test_models_that_are_not_such_networks_are_told():
         inference_model("model.keras", 255)
 
 
-def test_a_failing_fresh_process_is_told(tmp_path, pixels, monkeypatch):
-    images = pixels.astype("float32")
+def test_a_failing_fresh_process_is_told(tmp_path, model, pixels, monkeypatch):
+    flat, calls = FlatModel.of(model), [[pixels.astype("float32")]]
     monkeypatch.setattr(saved_model, "FRESH_PROCESS", "import ckrm_tf_that_is_absent")
     with pytest.raises(
         CKRMError, match=r"(?s)fresh process.*No module named 'ckrm_tf_that_is_absent'"
     ):
-        saved_model.run_fresh(tmp_path, images)
+        saved_model.run_fresh(tmp_path, flat, calls)
     monkeypatch.setattr(saved_model, "FRESH_PROCESS", "import time; time.sleep(60)")
     monkeypatch.setattr(saved_model, "TIMEOUT_SECONDS", 0.2)
     with pytest.raises(CKRMError, match=r"within 0\.2 s"):
-        saved_model.run_fresh(tmp_path, images)
+        saved_model.run_fresh(tmp_path, flat, calls)
+
+
+def test_further_formats_are_compared_too(tmp_path, pixels, model, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("tf2onnx")
+    names = ("keras", "onnx", "saved_model")
+    arguments = {"widths": WIDTHS, "class_names": NAMES, "scale": 255, "images": pixels}
+    found = export_model(model, tmp_path / "good", formats=names, **arguments)
+    assert set(found.differences) == set(names)
+    assert 0 < found.differences["onnx"] < 1e-5
+    assert (found.keras_difference, found.saved_model_difference) == (
+        found.differences["keras"],
+        found.differences["saved_model"],
+    )
+    facts = json.loads((found.folder / "widths.json").read_text(encoding="utf-8"))
+    assert facts["parity"]["onnx"] == found.differences["onnx"]
+    assert (found.folder / "model.onnx").is_file()
+
+    def write_another(flat, path, facts):
+        wrong = keras.models.clone_model(flat.model)
+        wrong.set_weights([weight * 1.01 for weight in flat.model.get_weights()])
+        FORMATS["onnx"].write(replace(flat, model=wrong), path, facts)
+
+    # First in line, so that the refusal comes before a process is started.
+    wrong = replace(FORMATS["onnx"], name="wrong", file="wrong.onnx", write=write_another)
+    monkeypatch.setitem(FORMATS, "wrong", wrong)
+    with pytest.raises(CKRMError, match=r"exported wrong\.onnx"):
+        export_model(model, tmp_path / "bad", formats=("wrong", *names), **arguments)
+    assert not (tmp_path / "bad").exists()
+    with pytest.raises(CKRMError, match="saved_model and keras among them"):
+        export_model(model, tmp_path / "bad", formats=("keras",), **arguments)

@@ -55,7 +55,8 @@ def test_folds_judge_every_image_with_the_network_that_has_not_seen_it(
     assert (found["folds"], found["images"]) == (2, len(tiny_data.train) + len(tiny_data.test))
     assert not {"anova", "delong"} & set(found)
     # The same from the weights on disk, with another library's AUC.
-    for arm, widths in (("start", settings.start), ("candidate", SMALLER)):
+    start = settings.network(tiny_data.input_shape, tiny_data.classes).start
+    for arm, widths in (("start", start), ("candidate", SMALLER.to_design())):
         expected = np.zeros((2, 2))
         for i, part in enumerate(folds(tiny_data, 2, settings.seed)):
             runner = make_runner(settings, part, folder / "folds2" / f"fold{i + 1}")
@@ -97,10 +98,10 @@ def test_networks_of_other_folds_are_not_taken_for_those(judged):
 def test_a_training_that_failed_is_named_with_its_record(run_folder, tiny_data, tmp_path):
     settings, _ = run_folder
     runner = make_runner(settings, tiny_data, tmp_path)
-    failed = Training(SMALLER, 1, settings.epochs, FAILED, 1, 1, reason="out of memory")
+    failed = Training(SMALLER.to_design(), 1, settings.epochs, FAILED, 1, 1, reason="out of memory")
     runner.journal.append(failed)
     with pytest.raises(CKRMError, match=r"received out of memory[\s\S]*trials\.jsonl"):
-        train_all(runner, SMALLER, (1,))
+        train_all(runner, SMALLER.to_design(), (1,))
 
 
 def test_final_needs_a_run_folder(tmp_path):

@@ -3,11 +3,14 @@ from __future__ import annotations
 import pytest
 
 from ckrm_tf import CKRMError, Stage, Widths
-from ckrm_tf.tuning.history import Outcome, acceptable, smallest_acceptable
+from ckrm_tf.judge.select import acceptable, smallest_acceptable
+from ckrm_tf.tuning.history import Outcome
 
 
 def trial(stem: int, *aucs: float, params: int | None = None) -> Outcome:
-    return Outcome(Widths(stem, (Stage(1, 4, 4),)), aucs, stem if params is None else params)
+    return Outcome(
+        Widths(stem, (Stage(1, 4, 4),)).to_design(), aucs, stem if params is None else params
+    )
 
 
 def test_auc_is_the_mean_over_the_seeds():

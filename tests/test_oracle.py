@@ -8,8 +8,9 @@ from keras_tuner.engine.trial import TrialStatus
 
 from ckrm_tf import CKRMError, Layout, Stage, Widths
 from ckrm_tf.criteria.base import Signal
+from ckrm_tf.families.resnet import ResNetFamily
 from ckrm_tf.store.record import COMPLETED, Training
-from ckrm_tf.tuning.history import Outcome
+from ckrm_tf.tuning.history import Outcome, outcomes
 from ckrm_tf.tuning.metrics import OBJECTIVE, trial_metrics
 from ckrm_tf.tuning.oracle import REPEAT, CKRMOracle
 from ckrm_tf.tuning.propose import propose
@@ -24,19 +25,19 @@ pytestmark = [
 
 START = Widths(16, (Stage(1, 16, 32), Stage(2, 16, 32)))
 SHAPE = (16, 16, 1)
+FAMILY = ResNetFamily(START, SHAPE)
 
 
-def oracle_in(folder, repeats=1, **options) -> CKRMOracle:
+def oracle_in(folder, repeats=1, family=FAMILY, **options) -> CKRMOracle:
     oracle = CKRMOracle(
-        START,
+        family,
         Rule(depth=False, repeats=repeats),
-        input_shape=SHAPE,
         **{"max_trials": 20, "seed": 1} | options,
     )
     oracle._set_project_dir(str(folder), "project")
     oracle.verbose = 0
     hp = keras_tuner.HyperParameters()
-    declare(hp, START)
+    declare(hp, family.axes)
     oracle.update_space(hp)
     return oracle
 
@@ -52,11 +53,13 @@ def signals_of(widths: Widths, redundancy: float) -> dict[str, Signal]:
 def finish(oracle, trial, *aucs: float, redundancy: float = 0.0) -> None:
     """Report a trial as the tuner does."""
     widths = Widths.from_items(trial.hyperparameters.values)
+    design = widths.to_design()
     trainings = [
-        Training(widths, seed, 1, COMPLETED, 10, 20, val_auc=auc, lam={"stem_conv": 0.5},
+        Training(design, seed, 1, COMPLETED, 10, 20, val_auc=auc, lam={"stem_conv": 0.5},
                  signals=signals_of(widths, redundancy))
         for seed, auc in enumerate(aucs, start=1)
     ]  # fmt: skip
+    oracle.observe(trial.trial_id, *outcomes(trainings))
     oracle.update_trial(trial.trial_id, trial_metrics(trainings, 0.1))
     trial = oracle.get_trial(trial.trial_id)
     trial.status = TrialStatus.COMPLETED
@@ -75,9 +78,10 @@ def test_trial_0_is_the_starting_network_and_the_rest_are_proposals(tmp_path):
         trial = oracle.create_trial("tuner0")
         assert trial.status == TrialStatus.RUNNING
         widths = Widths.from_items(trial.hyperparameters.values)
-        assert widths == (propose(history, oracle.rule) if history else START)
+        expected = propose(history, oracle.rule, FAMILY) if history else START.to_design()
+        assert widths.to_design() == expected
         finish(oracle, trial, auc, redundancy=0.25)
-        history.append(Outcome(widths, (auc,), widths.params(SHAPE), signals_of(widths, 0.25)))
+        history.append(Outcome(widths.to_design(), (auc,), 10, signals_of(widths, 0.25)))
         assert oracle.history() == history
 
 
@@ -90,7 +94,7 @@ def test_a_network_tried_again_says_how_often_and_is_one_in_the_history(tmp_path
         finish(oracle, trial, auc)
     assert asked == [(True, None), (False, None), (True, 1), (True, 2), (False, None)]
     start, *others = oracle.history()
-    assert start.widths == START
+    assert start.design == START.to_design()
     assert start.aucs == (0.9, 0.92, 0.88)
     assert [o.aucs for o in others] == [(0.5,), (0.5,)]
 
@@ -132,7 +136,7 @@ def test_a_failed_trial_stays_in_the_history_without_auc(tmp_path):
     fail(oracle, trial)
     failed = oracle.history()[1]
     assert failed.failed
-    assert dict(failed.widths.items()) == trial.hyperparameters.values
+    assert failed.design == trial.hyperparameters.values
     following = oracle.create_trial("tuner0")
     assert following.status == TrialStatus.RUNNING
     assert following.hyperparameters.values != trial.hyperparameters.values
@@ -167,7 +171,9 @@ def test_it_stops_when_the_proposals_are_used_up(tmp_path):
 
 def test_another_strategy_is_asked_instead(tmp_path):
     wanted = Widths(5, START.stages)
-    oracle = oracle_in(tmp_path, strategy=lambda history, rule, running=(): wanted)
+    oracle = oracle_in(
+        tmp_path, strategy=lambda history, rule, family, running=(): wanted.to_design()
+    )
     finish(oracle, oracle.create_trial("tuner0"), 0.9)
     trial = oracle.create_trial("tuner0")
     assert Widths.from_items(trial.hyperparameters.values) == wanted
@@ -175,9 +181,33 @@ def test_another_strategy_is_asked_instead(tmp_path):
 
 def test_parameters_are_counted_for_the_layout(tmp_path):
     layout = Layout(bias=False)
-    oracle = oracle_in(tmp_path, layout=layout, classes=5)
-    finish(oracle, oracle.create_trial("tuner0"), 0.9)
+    oracle = oracle_in(tmp_path, family=ResNetFamily(START, SHAPE, 5, layout))
+    trial = oracle.create_trial("tuner0")
+    oracle.update_trial(trial.trial_id, {OBJECTIVE: 0.8, "val_auc": 0.9})
+    trial = oracle.get_trial(trial.trial_id)
+    trial.status = TrialStatus.COMPLETED
+    oracle.end_trial(trial)
     assert oracle.history()[0].params == START.params(SHAPE, 5, layout)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "auc"), [({OBJECTIVE: 0.8, "val_auc": 0.9}, 0.9), ({OBJECTIVE: 0.8}, 0.8)]
+)
+def test_a_tuner_that_observes_nothing_is_taken_at_its_metrics(tmp_path, metrics, auc):
+    """Any KerasTuner tuner may host the oracle: without signals nothing counts as redundant."""
+    oracle = oracle_in(tmp_path)
+    trial = oracle.create_trial("tuner0")
+    oracle.update_trial(trial.trial_id, metrics)
+    trial = oracle.get_trial(trial.trial_id)
+    trial.status = TrialStatus.COMPLETED
+    oracle.end_trial(trial)
+    (outcome,) = oracle.history()
+    assert (outcome.aucs, outcome.signals) == ((auc,), {})
+    following = oracle.create_trial("tuner0")
+    half = {n: w if n.endswith("/blocks") else w // 2 for n, w in START.items()}
+    assert FAMILY.cost(outcome.design).params > 0
+    assert oracle._design(following) != outcome.design
+    assert FAMILY.cost(oracle._design(following)).params <= Widths.from_items(half).params(SHAPE)
 
 
 def test_a_reloaded_oracle_proposes_the_same(tmp_path):

@@ -11,12 +11,46 @@ from hypothesis import strategies as st
 
 from ckrm_tf import CKRMError, Stage, Widths
 from ckrm_tf.criteria.base import Signal
+from ckrm_tf.families.resnet import ResNetFamily
+from ckrm_tf.tuning import moves, noise, uniform
+from ckrm_tf.tuning import propose as proposal_module
 from ckrm_tf.tuning.history import Outcome, merged
-from ckrm_tf.tuning.moves import levelled, shrunk
-from ckrm_tf.tuning.noise import NoisyPropose
-from ckrm_tf.tuning.propose import propose
 from ckrm_tf.tuning.rule import Rule
-from ckrm_tf.tuning.uniform import propose_uniform
+
+
+def widths_of(outcome: Outcome) -> Widths:
+    return Widths.from_items(outcome.design)
+
+
+def on_widths(strategy):
+    """A strategy that answers with the widths of the ResNet whose history it is given."""
+
+    def ask(history, rule, running=()):
+        first = widths_of(history[0]) if history else START
+        running = [widths.to_design() for widths in running]
+        found = strategy(history, rule, ResNetFamily(first), running)
+        return None if found is None else Widths.from_items(found)
+
+    return ask
+
+
+propose = on_widths(proposal_module.propose)
+propose_uniform = on_widths(uniform.propose_uniform)
+
+
+def noisy(seed: int):
+    return on_widths(noise.NoisyPropose(seed))
+
+
+def levelled(parent, rule, step, groups) -> Widths:
+    family = ResNetFamily(widths_of(parent))
+    return Widths.from_items(moves.levelled(parent, rule, step, groups, family))
+
+
+def shrunk(parent, rule, step, group) -> Widths:
+    axes = ResNetFamily(widths_of(parent)).axes
+    return Widths.from_items(moves.shrunk(parent, rule, step, group, axes))
+
 
 START = Widths(64, (Stage(3, 64, 256), Stage(4, 128, 512)))
 FILTERS = tuple(name for name, _ in START.items() if not name.endswith("/blocks"))
@@ -29,7 +63,7 @@ LEVEL = replace(RULE, level=True)
 def outcome(widths: Widths, *aucs: float, **signals: Signal) -> Outcome:
     """A trial whose widths are all quiet but for those given (`stage1_mid` for `stage1/mid`)."""
     loud = {name.replace("_", "/"): signal for name, signal in signals.items()}
-    return Outcome(widths, aucs, widths.params(), dict.fromkeys(FILTERS, QUIET) | loud)
+    return Outcome(widths.to_design(), aucs, widths.params(), dict.fromkeys(FILTERS, QUIET) | loud)
 
 
 def scaled(widths: Widths, factor: float) -> Widths:
@@ -61,7 +95,7 @@ def test_auc_within_the_margin_counts_as_held_and_just_below_it_does_not():
 
 
 def test_no_signal_at_all_counts_as_no_redundancy():
-    bare = Outcome(START, (0.9,), START.params())
+    bare = Outcome(START.to_design(), (0.9,), START.params())
     assert propose([bare], RULE) == scaled(START, 0.5)
 
 
@@ -178,13 +212,13 @@ def test_merged_networks_have_all_seeds_and_the_mean_of_the_signals():
         outcome(START, 0.9, stage1_mid=Signal(0.2, 0.5, 0.1)),
         outcome(half, 0.8),
         outcome(START, 0.7, 0.8, stage1_mid=Signal(0.5, 0.8, 0.4)),
-        Outcome(half, (), half.params()),
+        Outcome(half.to_design(), (), half.params()),
     ]
     start, other = merged(tries)
     assert start.aucs == (0.9, 0.7, 0.8)
     found = start.signals["stage1/mid"]
     assert (found.redundancy, found.needed, found.excess) == pytest.approx((0.4, 0.7, 0.3))
-    assert (other.widths, other.aucs, other.signals) == (half, (0.8,), tries[1].signals)
+    assert (widths_of(other), other.aucs, other.signals) == (half, (0.8,), tries[1].signals)
 
 
 @pytest.mark.parametrize(("lost", "condemned"), [(0.861, False), (0.859, True)])
@@ -213,7 +247,7 @@ def test_levelling_makes_no_stage_outweigh_the_others():
     history = [outcome(Widths.from_rule(32, 2.0, (1, 1, 1, 1)), 0.9)]
     while history[-1].params > 30_000:
         history.append(outcome(propose(history, LEVEL), 0.9))
-    narrow = history[-1].widths
+    narrow = widths_of(history[-1])
     assert max(s.mid for s in narrow.stages) <= 2 * min(s.mid for s in narrow.stages)
 
 
@@ -270,7 +304,7 @@ def test_a_move_covered_by_a_lost_network_is_skipped():
 
 
 def test_a_failed_trial_does_not_make_narrower_networks_hopeless():
-    failed = Outcome(scaled(START, 0.84), (), 1)
+    failed = Outcome(scaled(START, 0.84).to_design(), (), 1)
     assert failed.failed
     assert propose([outcome(START, 0.9), failed], RULE) == scaled(START, 0.5)
 
@@ -290,7 +324,7 @@ def test_none_when_every_move_is_exhausted():
 
 def test_a_start_below_the_floor_is_kept_not_widened():
     small = Widths(2, (Stage(1, 2, 64),))
-    proposal = propose([Outcome(small, (0.9,), 10)], Rule(level=False))
+    proposal = propose([Outcome(small.to_design(), (0.9,), 10)], Rule(level=False))
     assert proposal == Widths(2, (Stage(1, 2, 32),))
 
 
@@ -300,8 +334,8 @@ def test_the_smallest_acceptable_network_is_the_parent_not_the_best_or_the_last(
     assert propose(history, RULE) == scaled(START, 0.25)
 
 
-@pytest.mark.parametrize("strategy", [propose, propose_uniform, NoisyPropose(1)])
-@pytest.mark.parametrize("history", [[], [Outcome(START, (), 1)]])
+@pytest.mark.parametrize("strategy", [propose, propose_uniform, noisy(1)])
+@pytest.mark.parametrize("history", [[], [Outcome(START.to_design(), (), 1)]])
 def test_no_finished_starting_network_is_an_error(strategy, history):
     with pytest.raises(CKRMError, match="starting network"):
         strategy(history, RULE)
@@ -329,7 +363,7 @@ networks = st.builds(
 )
 
 
-@pytest.mark.parametrize("strategy", [propose, propose_uniform, NoisyPropose(3)])
+@pytest.mark.parametrize("strategy", [propose, propose_uniform, noisy(3)])
 @settings(deadline=None, max_examples=25)
 @given(start=networks, data=st.data())
 def test_any_course_stays_in_the_box_and_repeats_only_what_it_may(strategy, start, data):
@@ -344,7 +378,7 @@ def test_any_course_stays_in_the_box_and_repeats_only_what_it_may(strategy, star
         good = data.draw(st.lists(st.floats(0, 1), min_size=0 if may_fail else 1, max_size=2))
         names = [n for n, _ in widths.items() if not n.endswith("/blocks")]
         known = data.draw(st.dictionaries(st.sampled_from(names), signals))
-        return Outcome(widths, tuple(good), sum(w for _, w in widths.items()), known)
+        return Outcome(widths.to_design(), tuple(good), sum(w for _, w in widths.items()), known)
 
     history = [finished(start, may_fail=False)]
     for _ in range(12):
@@ -353,7 +387,7 @@ def test_any_course_stays_in_the_box_and_repeats_only_what_it_may(strategy, star
         if proposal is None:
             return
         # Again only for another seed, and only while there are some left.
-        assert all(len(o.aucs) < rule.repeats for o in history if o.widths == proposal)
+        assert all(len(o.aucs) < rule.repeats for o in history if widths_of(o) == proposal)
         for (name, least), (_, width) in zip(start.items(), proposal.items(), strict=True):
             floor = 1 if name.endswith("/blocks") else min(rule.floor, least)
             assert floor <= width <= least
@@ -363,7 +397,7 @@ def test_any_course_stays_in_the_box_and_repeats_only_what_it_may(strategy, star
 
 
 @pytest.mark.parametrize("auc", [0.9, 0.5])
-@pytest.mark.parametrize("strategy", [propose, propose_uniform, NoisyPropose(3)])
+@pytest.mark.parametrize("strategy", [propose, propose_uniform, noisy(3)])
 @pytest.mark.parametrize("level", [True, False])
 def test_every_search_ends(level, strategy, auc):
     """Nothing lost ends at the floor, everything lost when the moves are used up."""
@@ -371,7 +405,7 @@ def test_every_search_ends(level, strategy, auc):
     while (widths := strategy(history, rule)) is not None:
         history.append(outcome(widths, auc))
         assert len(history) < 200
-    widths = [w for n, w in history[-1].widths.items() if not n.endswith("/blocks")]
+    widths = [w for n, w in history[-1].design.items() if not n.endswith("/blocks")]
     # Levelling ends where a tenth can no longer be saved.
     assert (max(widths) <= (8 if level else 4)) == (auc == 0.9)
 
@@ -391,7 +425,7 @@ def test_uniform_bisects_between_the_last_good_and_the_first_bad():
         expected.append(middle)
         bad = middle
     assert found == pytest.approx(expected, abs=1 / 512)
-    assert len({tuple(w for _, w in o.widths.items()) for o in history}) == 7
+    assert len({tuple(w for _, w in o.design.items()) for o in history}) == 7
 
 
 def test_uniform_scales_all_filters_alike():
@@ -400,14 +434,14 @@ def test_uniform_scales_all_filters_alike():
 
 def test_noise_is_deterministic_and_keeps_the_distribution():
     loud = {n: Signal(i / 10, 1 / (1 + i), i) for i, n in enumerate(FILTERS)}
-    trial = Outcome(START, (0.9,), START.params(), loud)
-    noisy = NoisyPropose(5)
-    dealt = noisy._shuffled(0, trial).signals
+    trial = Outcome(START.to_design(), (0.9,), START.params(), loud)
+    dealer = noise.NoisyPropose(5)
+    dealt = dealer._shuffled(0, trial).signals
     assert sorted(s.excess for s in dealt.values()) == sorted(s.excess for s in loud.values())
     assert set(dealt) == set(loud)
-    assert dealt == NoisyPropose(5)._shuffled(0, trial).signals
-    assert noisy([trial], RULE) == NoisyPropose(5)([trial], RULE)
-    proposals = {NoisyPropose(seed)([trial], RULE) for seed in range(8)}
+    assert dealt == noise.NoisyPropose(5)._shuffled(0, trial).signals
+    assert noisy(5)([trial], RULE) == noisy(5)([trial], RULE)
+    proposals = {noisy(seed)([trial], RULE) for seed in range(8)}
     assert len(proposals) > 1
     # The trial handed in is left alone.
     assert trial.signals == loud

@@ -101,6 +101,7 @@ def test_the_summary_and_the_export_exist(killed_and_resumed):
     # So wide a margin accepts everything, so the smallest is the one recommended.
     smallest = min(trainings, key=lambda t: t["params"])
     assert summary["recommended"]["widths"] == smallest["widths"]
+    assert summary["recommended"]["design"] == smallest["design"]
     assert summary["recommended"]["params"] == smallest["params"]
     assert summary["recommended"]["val_auc"] == pytest.approx(smallest["val_auc"])
     assert summary["start"]["params"] == trainings[0]["params"]
@@ -111,6 +112,26 @@ def test_the_summary_and_the_export_exist(killed_and_resumed):
     assert any(p.suffix == ".keras" for p in export.iterdir())
     assert str(export) in second.stdout
     assert json.loads((out / "run.json").read_text())["filters"] == 8
+
+
+def test_a_search_of_another_family_ends_in_its_export(tmp_path, npz):
+    out = tmp_path / "plain"
+    flags = {f.removeprefix("--").partition("=")[0]: f.partition("=")[2] for f in FLAGS}
+    settings = {k: json.loads(v) for k, v in flags.items()} | {"family": "vgg", "trials": 2}
+    run(data=str(npz), out=str(out), **settings)
+    summary = json.loads((out / "summary.json").read_text())
+    lines = [json.loads(line) for line in lines_of(out / "trials.jsonl")]
+    assert lines[0]["design"] == {
+        "stage1/layers": 1, "stage1/filters": 8, "stage2/layers": 1, "stage2/filters": 8,
+    }  # fmt: skip
+    assert all(line["signals"].keys() == {"stage1/filters", "stage2/filters"} for line in lines)
+    assert not any("widths" in line for line in [*lines, summary["recommended"]])
+    assert summary["recommended"]["design"] == lines[1]["design"]
+    assert summary["recommended"]["params"] < summary["start"]["params"]
+    facts = json.loads((out / summary["export"] / "widths.json").read_text())
+    assert (facts["family"], facts["design"]) == ("vgg", lines[1]["design"])
+    with pytest.raises(CKRMError, match="begun with another family"):
+        run(data=str(npz), out=str(out), **settings | {"family": "resnet"})
 
 
 def refused(capsys, *arguments: str) -> str:
@@ -184,29 +205,31 @@ def test_start_and_recommendation_are_judged_over_the_same_seeds(
     tmp_path, tiny_data, aucs, expected
 ):
     settings = load_settings(None, {"filters": 8, "growth": 1.0, "blocks": [1], "epochs": 1})
-    journal = Journal(tmp_path / "trials.jsonl")
-    networks = {8: settings.start} | {n: Widths(n, settings.start.stages) for n in (6, 4)}
+    family = settings.network(tiny_data.input_shape, tiny_data.classes)
+    journal = Journal(tmp_path / "trials.jsonl", family)
+    networks = {n: family.start.replace({"stem/filters": n}) for n in (8, 6, 4)}
     for stem, found in aucs.items():
         for seed, auc in enumerate(found, start=1):
-            params = networks[stem].params()
+            params = family.cost(networks[stem]).params
             journal.append(
                 Training(networks[stem], seed, 1, COMPLETED, params, params, val_auc=auc)
             )
-    runner = Runner(tiny_data, settings.recipe, journal)
-    history = [Outcome(w, aucs[n][:1], w.params()) for n, w in networks.items()]
+    runner = Runner(tiny_data, settings.recipe, journal, family)
+    history = [Outcome(d, aucs[n][:1], family.cost(d).params) for n, d in networks.items()]
     start, best = recommend(settings, runner, history)
-    assert (start.widths, best.widths) == (settings.start, networks[expected])
+    assert (start.design, best.design) == (family.start, networks[expected])
     assert start.aucs == aucs[8]
     assert best.aucs == aucs[expected]
 
 
 def test_the_first_seed_that_could_be_trained_is_exported(tmp_path, tiny_data):
     settings = load_settings(None, {"filters": 4, "growth": 1.0, "blocks": [1], "epochs": 1})
-    start = settings.start
-    journal = Journal(tmp_path / "trials.jsonl")
-    runner = Runner(tiny_data, settings.recipe, journal, weights_dir=tmp_path / "weights")
-    outcome = Outcome(start, (0.9, 0.9), start.params())
-    journal.append(Training(start, 1, 1, FAILED, start.params(), 0, reason="killed"))
+    family = settings.network(tiny_data.input_shape, tiny_data.classes)
+    start, params = family.start, family.cost(family.start).params
+    journal = Journal(tmp_path / "trials.jsonl", family)
+    runner = Runner(tiny_data, settings.recipe, journal, family, weights_dir=tmp_path / "weights")
+    outcome = Outcome(start, (0.9, 0.9), params)
+    journal.append(Training(start, 1, 1, FAILED, params, 0, reason="killed"))
     with pytest.raises(CKRMError, match="weights: expected those of"):
         _load(settings, runner, outcome)
     for seed in (3, 2, settings.most_seeds + 1):

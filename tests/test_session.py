@@ -8,25 +8,27 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from ckrm_tf import CKRMError, Stage, Widths
+from ckrm_tf import CKRMError, ResNetFamily, Stage, Widths
 from ckrm_tf.store.folder import open_folder
 from ckrm_tf.store.record import COMPLETED, FAILED, Training
+from ckrm_tf.tuning.history import outcomes
 from ckrm_tf.tuning.noise import NoisyPropose
 from ckrm_tf.tuning.propose import propose
 from ckrm_tf.tuning.uniform import propose_uniform
 from search.console import Progress, count, duration, show_data, show_trials
-from search.session import data_fingerprint, make_oracle, outcomes
+from search.session import data_fingerprint, make_oracle
 from search.settings import load_settings
 
 IDENTITY = {"epochs": 3, "blocks": [1, 1], "image_size": None, "pixels": "abc"}
 WIDTHS = Widths(8, (Stage(1, 8, 8),))
 SMALL = Widths(4, (Stage(1, 4, 4),))
+FAMILY = ResNetFamily(WIDTHS)
 
 
 def training(widths=WIDTHS, seed=1, auc=0.9, **changes) -> Training:
     values = {"params": widths.params(), "macs": 5_000_000, "val_auc": auc, "lam": {"stem_conv": 0}}
     values |= {"step_seconds": 10.0} | changes
-    return Training(widths, seed, 2, COMPLETED, **values)
+    return Training(widths.to_design(), seed, 2, COMPLETED, **values)
 
 
 def test_a_new_folder_is_made_and_may_be_gone_on_with(tmp_path):
@@ -35,6 +37,13 @@ def test_a_new_folder_is_made_and_may_be_gone_on_with(tmp_path):
     assert json.loads((out / "run.json").read_text()) == IDENTITY
     (out / "trials.jsonl").write_text("")
     assert open_folder(str(out), dict(IDENTITY)) == out
+
+
+def test_a_folder_of_version_0_1_had_no_choice_of_family(tmp_path):
+    open_folder(str(tmp_path), IDENTITY)
+    assert open_folder(str(tmp_path), IDENTITY | {"family": "resnet"}) == tmp_path
+    with pytest.raises(CKRMError, match="expected family = resnet, received family = vgg"):
+        open_folder(str(tmp_path), IDENTITY | {"family": "vgg"})
 
 
 def test_an_empty_folder_is_taken(tmp_path):
@@ -104,7 +113,7 @@ def test_the_strategy_reaches_the_oracle(tiny_data, name, kind):
     oracle = make_oracle(settings, tiny_data)
     assert oracle.strategy is kind or isinstance(oracle.strategy, kind)
     assert (oracle.max_trials, oracle.seed, oracle.rule.margin) == (3, 7, 0.025)
-    assert oracle.input_shape == (16, 16, 1)
+    assert oracle.family.input_shape == (16, 16, 1)
 
 
 def test_trainings_gather_by_network_in_order():
@@ -115,8 +124,12 @@ def test_trainings_gather_by_network_in_order():
         training(SMALL, seed=2, auc=0.7),
     ]
     first, second = outcomes(trainings)
-    assert (first.widths, first.aucs, first.params) == (WIDTHS, (0.9, 0.8), WIDTHS.params())
-    assert (second.widths, second.aucs) == (SMALL, (0.7,))
+    assert (first.design, first.aucs, first.params) == (
+        WIDTHS.to_design(),
+        (0.9, 0.8),
+        WIDTHS.params(),
+    )
+    assert (second.design, second.aucs) == (SMALL.to_design(), (0.7,))
 
 
 @pytest.mark.parametrize(
@@ -173,11 +186,11 @@ def test_progress_prints_a_line_each_with_time_left():
 
 def test_the_table_stars_the_recommended_network():
     found = outcomes([training(auc=0.9), training(seed=2, auc=0.88), training(SMALL, auc=0.88)])
-    text = printed(lambda c: show_trials(c, found, [5_000_000, 1_000], found[1].widths))
+    text = printed(lambda c: show_trials(c, found, FAMILY, found[1].design))
     rows = text.splitlines()
     assert "0.890 ± 0.014" in rows[1]
     assert "*1" in rows[2]
     assert f"{SMALL.params():,}" in rows[2]
     assert "*" not in rows[1]
     failed = outcomes([replace(training(), status=FAILED, val_auc=None)])
-    assert "failed" in printed(lambda c: show_trials(c, failed, [1], None))
+    assert "failed" in printed(lambda c: show_trials(c, failed, FAMILY, None))

@@ -18,8 +18,9 @@ def defaults() -> dict:
 def test_the_defaults_have_every_key_and_make_the_standard_network():
     assert set(defaults()) == {f.name for f in fields(Settings)}
     settings = load_settings(None, {})
-    assert settings.start == Widths.standard()
-    assert replace(settings.layout, ratio=4 / 3) == Layout()
+    network = settings.network((48, 48, 1), 3)
+    assert network.start == Widths.standard().to_design()
+    assert replace(network.layout, ratio=4 / 3) == Layout()
     assert settings.ratio == pytest.approx(4 / 3, abs=1e-6)
     assert settings.recipe == Recipe(
         settings.epochs, settings.batch_size, settings.learning_rate, settings.l1, settings.shift

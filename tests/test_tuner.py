@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from ckrm_tf import Stage, Widths
+from ckrm_tf import ResNetFamily, Stage, Widths
 from ckrm_tf.criteria.signals import width_signals
 from ckrm_tf.measures.table import measure
 from ckrm_tf.stats import macro_auc
@@ -32,6 +32,7 @@ pytestmark = [
 ]
 
 START = Widths(8, (Stage(1, 8, 8),))
+DESIGN = START.to_design()
 RECIPE = Recipe(epochs=1, batch_size=16, learning_rate=3e-3)
 RULE = Rule(margin=1.0, depth=False, floor=2, repeats=1)
 
@@ -51,26 +52,26 @@ class Dying(Trainer):
 def tuner_in(folder, data, *, trials=3, seeds=(1,), hopeless=None, make=None, failures=3):
     """A search as the program sets it up; `make` makes the trainer of a network."""
     said = []
+    family = ResNetFamily(START, data.input_shape, data.classes)
     runner = Runner(
         data,
         RECIPE,
-        Journal(folder / "trials.jsonl"),
+        Journal(folder / "trials.jsonl", family),
+        family,
         weights_dir=folder / "weights",
         on_training=lambda training, new: said.append((training, new)),
     )
     if make is not None:
         runner.make_trainer = lambda widths, recipe: make(runner, widths, recipe)
     oracle = CKRMOracle(
-        START,
+        family,
         RULE,
-        input_shape=data.input_shape,
-        classes=data.classes,
         max_trials=trials,
         max_consecutive_failed_trials=failures,
         seed=1,
     )
     tuner = CKRMTuner(
-        oracle, runner, START, seeds=seeds, directory=folder / "kt", floor=2, hopeless=hopeless,
+        oracle, runner, seeds=seeds, directory=folder / "kt", floor=2, hopeless=hopeless,
         penalty=0.1,
     )  # fmt: skip
     return tuner, said
@@ -82,7 +83,7 @@ def searched(tmp_path_factory, tiny_data):
     folder = tmp_path_factory.mktemp("search")
 
     def make(runner, widths, recipe):
-        kind = Dying if widths.stem == 4 else Trainer
+        kind = Dying if widths["stem/filters"] == 4 else Trainer
         return kind(lambda: runner.build(widths), tiny_data, recipe)
 
     tuner, said = tuner_in(folder, tiny_data, make=make)
@@ -93,15 +94,15 @@ def searched(tmp_path_factory, tiny_data):
 def test_trial_0_is_the_start_and_the_others_are_proposed(searched):
     _, tuner, said = searched
     trainings = [t for t, _ in said]
-    assert trainings[0].widths == START
+    assert trainings[0].design == DESIGN
     history = [
-        Outcome(t.widths, (t.val_auc,) if t.val_auc is not None else (), t.params, t.signals)
+        Outcome(t.design, (t.val_auc,) if t.val_auc is not None else (), t.params, t.signals)
         for t in trainings
     ]
     for i in (1, 2):
-        assert trainings[i].widths == propose(history[:i], RULE)
-    assert [Widths.from_items(tuner.oracle.trials[str(i)].hyperparameters.values)
-            for i in range(3)] == [t.widths for t in trainings]  # fmt: skip
+        assert trainings[i].design == propose(history[:i], RULE, tuner.runner.family)
+    assert [Widths.from_items(tuner.oracle.trials[str(i)].hyperparameters.values).to_design()
+            for i in range(3)] == [t.design for t in trainings]  # fmt: skip
 
 
 def test_a_training_that_dies_is_recorded_with_its_reason_and_the_search_goes_on(searched):
@@ -118,8 +119,8 @@ def test_a_training_that_dies_is_recorded_with_its_reason_and_the_search_goes_on
 
 
 def test_the_journal_has_every_training(searched):
-    folder, _, said = searched
-    assert Journal(folder / "trials.jsonl").read() == [t for t, _ in said]
+    folder, tuner, said = searched
+    assert Journal(folder / "trials.jsonl", tuner.runner.family).read() == [t for t, _ in said]
     assert all(new and t.cpu_seconds > 0 for t, new in said)
 
 
@@ -133,10 +134,10 @@ def test_what_is_recorded_is_what_the_saved_weights_give(searched, tiny_data):
     table = measure(model)
     table = table[table["skipped"] == ""].set_index("name")["lambda"]
     assert dict(training.lam) == pytest.approx(table.to_dict())
-    assert dict(training.signals) == width_signals(model)
+    assert dict(training.signals) == width_signals(model, tuner.runner.family)
     assert set(training.signals) == {"stem/filters", "stage1/mid", "stage1/out"}
     assert model.count_params() > training.params
-    assert training.params == training.widths.params(tiny_data.input_shape, 3)
+    assert training.params == Widths.from_items(training.design).params(tiny_data.input_shape, 3)
     assert training.steps == 3
     assert np.isfinite(training.loss)
 
@@ -148,6 +149,8 @@ def test_the_metrics_reach_keras_tuner(searched):
     ckrm = float(np.mean(list(start.lam.values())))
     assert trial.score == pytest.approx(start.val_auc - 0.1 * ckrm)
     assert trial.metrics.get_last_value("val_auc/0") == pytest.approx(start.val_auc)
+    # The oracle has the signals themselves, as the journal does.
+    assert tuner.oracle.history()[0].signals == dict(start.signals)
     assert {f"lambda/{n}" for n in start.lam} <= set(trial.metrics.metrics)
     assert tuner.oracle.get_best_trials(1)[0].status == "COMPLETED"
 
@@ -159,24 +162,24 @@ def test_run_again_it_trains_nothing_twice_and_goes_on(searched, tiny_data):
     tuner.search()
     assert [t for t, _ in said[:3]] == [t for t, _ in before]
     assert [new for _, new in said] == [False, False, False, True]
-    assert len(Journal(folder / "trials.jsonl").read()) == 4
+    assert len(Journal(folder / "trials.jsonl", tuner.runner.family).read()) == 4
 
 
 def test_a_network_tried_again_gets_the_seeds_that_follow(tmp_path, tiny_data):
     tuner, said = tuner_in(tmp_path, tiny_data, seeds=(4, 5))
-    tuner.oracle.strategy = lambda history, rule, running=(): START
+    tuner.oracle.strategy = lambda history, rule, family, running=(): DESIGN
     tuner.search()
     assert [t.seed for t, _ in said] == [4, 5, 6, 7, 8, 9]
-    assert {t.widths for t, _ in said} == {START}
+    assert {t.design for t, _ in said} == {DESIGN}
     (only,) = tuner.oracle.history()
     assert list(only.aucs) == pytest.approx([t.val_auc for t, _ in said])
     last = tuner.load_model(tuner.oracle.trials["2"])
     assert predict(last, tiny_data.val, 255.0) == pytest.approx(
-        weights_of(tuner.runner, START, 8), abs=1e-6
+        weights_of(tuner.runner, DESIGN, 8), abs=1e-6
     )
     # Run again, it looks up the same seeds.
     tuner, said = tuner_in(tmp_path, tiny_data, seeds=(4, 5))
-    tuner.oracle.strategy = lambda history, rule, running=(): START
+    tuner.oracle.strategy = lambda history, rule, family, running=(): DESIGN
     tuner.search()
     assert [(t.seed, new) for t, new in said] == [(n, False) for n in range(4, 10)]
 
@@ -190,7 +193,7 @@ def weights_of(runner, widths, seed):
 
 def test_too_many_failures_in_a_row_end_the_search_with_the_reason(tmp_path, tiny_data):
     def make(runner, widths, recipe):
-        kind = Trainer if widths == START else Dying
+        kind = Trainer if widths == DESIGN else Dying
         return kind(lambda: runner.build(widths), tiny_data, recipe)
 
     tuner, said = tuner_in(tmp_path, tiny_data, trials=9, make=make, failures=2)
@@ -203,7 +206,7 @@ def test_seeds_are_averaged_and_a_hopeless_network_is_left_after_its_first(tmp_p
     """`hopeless=-1` sets the bar above 1: every later network falls below it."""
     tuner, said = tuner_in(tmp_path, tiny_data, trials=2, seeds=(3, 4), hopeless=-1.0)
     tuner.search()
-    assert [(t.widths == START, t.seed) for t, _ in said] == [(True, 3), (True, 4), (False, 3)]
+    assert [(t.design == DESIGN, t.seed) for t, _ in said] == [(True, 3), (True, 4), (False, 3)]
     aucs = tuner.oracle.history()[0].aucs
     assert aucs == pytest.approx((said[0][0].val_auc, said[1][0].val_auc))
     assert aucs[0] != aucs[1]
@@ -211,12 +214,13 @@ def test_seeds_are_averaged_and_a_hopeless_network_is_left_after_its_first(tmp_p
 
 def test_a_loss_that_is_not_finite_is_a_recorded_failure(tmp_path, tiny_data):
     recipe = replace(RECIPE, learning_rate=1e30, epochs=2)
-    runner = Runner(tiny_data, recipe, Journal(tmp_path / "trials.jsonl"))
-    training = runner.run(START, 1)
+    family = ResNetFamily(START, tiny_data.input_shape, tiny_data.classes)
+    runner = Runner(tiny_data, recipe, Journal(tmp_path / "trials.jsonl", family), family)
+    training = runner.run(DESIGN, 1)
     assert training.status == FAILED
     assert training.reason.startswith("CKRMError: training loss: expected a finite number")
     # A failure is looked up too: the same would happen again.
-    assert runner.run(START, 1) is training
+    assert runner.run(DESIGN, 1) is training
 
 
 def test_without_kept_weights_there_is_no_model_to_load(tmp_path, tiny_data):

@@ -15,14 +15,18 @@ from ckrm_tf.measures.similarity import kernel_similarity, resolve_epsilon
 def ckrm_signal(kernels: Sequence[ConvolutionKernel], threshold: float = THRESHOLD) -> Signal:
     """CKRM over the convolutions that share a width.
 
-    The measures of several convolutions are averaged: a filter count serves them all. Widths of
-    pointwise convolutions are judged on the vectors over their input channels, each convolution
-    of the group standing for one slice.
+    The measures of several convolutions are averaged: a filter count serves them all. Pointwise
+    convolutions are judged on the vectors over their input channels, and together where they have
+    as many filters, each standing for one slice.
     """
-    if kernels[0].pointwise:
-        parts = [_joint(kernels, threshold)]
-    else:
-        parts = [_single(kernel, threshold) for kernel in kernels]
+    joint: dict[int, list[ConvolutionKernel]] = {}
+    parts = []
+    for kernel in kernels:
+        if kernel.pointwise and len(kernel.groups) == 1:
+            joint.setdefault(kernel.shape[-1], []).append(kernel)
+        else:
+            parts.append(_single(kernel, threshold))
+    parts += [_joint(group, threshold) for group in joint.values()]
     return Signal(
         redundancy=float(np.mean([p.redundancy for p in parts])),
         needed=float(np.mean([p.needed for p in parts])),

@@ -1,24 +1,69 @@
-"""Data sources: one file each, one function that picks."""
+"""Data sources: one file each, one registry, one function that picks.
+
+Example:
+    >>> from ckrm_tf.data import load_dataset
+    >>> data = load_dataset("phantom", n=(9, 3, 3), image_size=16)
+    >>> data.input_shape, data.notes
+    ((16, 16, 1), ('pixels 0 to 255, uint8: divided by 255',))
+"""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from difflib import get_close_matches
 from os import PathLike, fspath
-from pathlib import Path
 from typing import Any
 
 from ckrm_tf.data.dataset import Dataset, Split, check_dataset
-from ckrm_tf.data.folder import load_folder
-from ckrm_tf.data.npz import load_npz
-from ckrm_tf.data.phantom import phantom as draw_phantom
-from ckrm_tf.data.resize import Size, resize_dataset
-from ckrm_tf.errors import CKRMError, unknown_name
+from ckrm_tf.data.egd_cxr import EGD_PREFIX
+from ckrm_tf.data.egd_cxr import SOURCE as EGD_CXR
+from ckrm_tf.data.folder import SOURCE as FOLDER
+from ckrm_tf.data.limits import brief
+from ckrm_tf.data.npz import SOURCE as NPZ
+from ckrm_tf.data.options import Option, Source
+from ckrm_tf.data.phantom import SOURCE as PHANTOM
+from ckrm_tf.data.resize import Size
+from ckrm_tf.errors import CKRMError
 
-__all__ = ["Dataset", "Split", "check_dataset", "load_dataset"]
+__all__ = [
+    "EGD_PREFIX",
+    "SOURCES",
+    "Dataset",
+    "Option",
+    "Source",
+    "Split",
+    "check_dataset",
+    "load_dataset",
+    "options",
+    "source_of",
+]
 
-EGD_PREFIX = "egd-cxr:"
+# The first that matches reads the data.
+SOURCES: tuple[Source, ...] = (PHANTOM, NPZ, FOLDER, EGD_CXR)
+
+
+def options() -> dict[str, Option]:
+    """Every option of every source, by name; those of one name are one option."""
+    return {option.name: option for source in SOURCES for option in source.options}
+
+
+def source_of(text: str | PathLike[str]) -> Source:
+    """The source that `text` names.
+
+    Raises:
+        CKRMError: when it names none.
+    """
+    text = fspath(text)
+    for source in SOURCES:
+        if source.matches(text):
+            return source
+    near = get_close_matches(text, ["phantom"], n=1)
+    raise CKRMError(
+        "unknown data source",
+        expected=", ".join(source.form for source in SOURCES),
+        received=repr(brief(text)),
+        hint="Did you mean 'phantom'?" if near else None,
+    )
 
 
 def load_dataset(
@@ -26,7 +71,8 @@ def load_dataset(
     *,
     image_size: Size | None = None,
     seed: int = 1,
-    **options: Any,
+    progress: Callable[[int, int], None] | None = None,
+    **given: Any,
 ) -> Dataset:
     """Read and check a data set, whatever its source.
 
@@ -36,48 +82,18 @@ def load_dataset(
         image_size: side in pixels, or (height, width); the source's own size by default. Aspect
             is not kept.
         seed: of whatever the source draws: phantoms, or a split that the files do not fix.
-        options: further arguments of the source: see `phantom`, `load_npz`, `load_folder`,
+        progress: called with the number of images read and of all, where reading takes long.
+        given: options of the source: see `options` and `phantom`, `load_npz`, `load_folder`,
             `load_egd_cxr`.
 
     Returns:
-        A data set that has passed `check_dataset`.
+        A data set that has passed `check_dataset`; its `notes` tell what was assumed.
 
     Raises:
         CKRMError: when the source or an option is unknown, or the data are unfit for training.
     """
-    source = fspath(source)
-    if source == "phantom":
-        size = {} if image_size is None else {"image_size": image_size}
-        return check_dataset(_call(draw_phantom, seed=seed, **size, **options))
-    if source.startswith(EGD_PREFIX):
-        # Imported here: it needs a DICOM reader, which the default install does not bring.
-        from ckrm_tf.data.egd_cxr import load_egd_cxr  # noqa: PLC0415
-
-        path = Path(source.removeprefix(EGD_PREFIX)).expanduser()
-        return check_dataset(_call(load_egd_cxr, path, image_size=image_size, seed=seed, **options))
-    path = Path(source).expanduser()
-    if path.suffix.lower() == ".npz":
-        data = _call(load_npz, path, **options)
-        return data if image_size is None else check_dataset(resize_dataset(data, image_size))
-    if source and path.is_dir():
-        return _call(load_folder, path, image_size=image_size, seed=seed, **options)
-    near = get_close_matches(source, ["phantom"], n=1)
-    raise CKRMError(
-        "unknown data source",
-        expected='"phantom", a .npz file, a folder of images per class, or "egd-cxr:PATH"',
-        received=repr(source),
-        hint="Did you mean 'phantom'?" if near else None,
-    )
-
-
-def _call(loader: Callable[..., Dataset], *args: Any, **options: Any) -> Dataset:
-    """Call `loader`, or name the option that it does not have."""
-    known = [
-        p.name
-        for p in inspect.signature(loader).parameters.values()
-        if p.name not in ("path", "root", "image_size", "seed")
-    ]
-    for name in options:
-        if name not in (*known, "image_size", "seed"):
-            raise unknown_name(f"option of {loader.__name__}", name, known)
-    return loader(*args, **options)
+    found = source_of(source)
+    found.check(given)
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise CKRMError("seed", expected="a whole number of at least 0", received=repr(seed))
+    return found.load(fspath(source), image_size=image_size, seed=seed, progress=progress, **given)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ckrm_tf.data.limits import named
 from ckrm_tf.errors import CKRMError
 
 
@@ -38,6 +39,7 @@ class Dataset:
     Attributes:
         scale: the pixel value that stands for full brightness (255 for 8-bit images); the network
             divides by it.
+        notes: one sentence each on what the reader assumed or left out, for the user to see.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Dataset:
     val: Split
     test: Split
     scale: float = 255.0
+    notes: tuple[str, ...] = ()
 
     @property
     def classes(self) -> int:
@@ -128,7 +131,7 @@ def _check_labels(where: str, split: Split, data: Dataset) -> None:
         )
     missing = sorted(set(range(data.classes)) - set(present.tolist()))
     if missing:
-        names = ", ".join(repr(data.class_names[i]) for i in missing)
+        names = named(repr(data.class_names[i]) for i in missing)
         raise CKRMError(
             f"{where}: every class", expected="at least one image each", received=f"none of {names}"
         )

@@ -5,21 +5,19 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from ckrm_tf.data.arrays import read_arrays
 from ckrm_tf.data.frame import Frame
+from ckrm_tf.data.limits import check_dataset_bytes, reading
 from ckrm_tf.errors import CKRMError
 
 CACHE_VARIABLE = "CKRM_TF_CACHE"
 # Part of every file's name: raise it when decoding or framing changes what a pixel is.
-VERSION = 1
-
-_DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+VERSION = 2
 
 
 def default_cache_dir() -> Path:
@@ -66,12 +64,14 @@ def cached_images(
     Raises:
         CKRMError: when the cache folder cannot be written; whatever `read` raises.
     """
+    check_dataset_bytes("decoded films", len(files) * target[0] * target[1])
     folder = Path(cache_dir).expanduser() if cache_dir is not None else default_cache_dir()
     images = np.empty((len(files), *target), np.uint8)
     frames = []
     for i, file in enumerate(files):
         entry = folder / f"{file.name}-{target[0]}x{target[1]}-{recipe}-v{VERSION}.npz"
-        stat = file.stat()
+        with reading(f"image {file}"):
+            stat = file.stat()
         source = f"{file.name} {stat.st_size} {stat.st_mtime_ns}"
         known = _load(entry, source, target)
         if known is None:
@@ -93,15 +93,16 @@ def _load(
 ) -> tuple[np.ndarray, tuple[int, int]] | None:
     """The image and its film's size; None if absent, damaged, or of another source."""
     try:
-        # Opened here: NumPy leaves a damaged archive open.
-        with entry.open("rb") as opened, np.load(opened) as held:
-            if str(held["source"]) != source:
-                return None
-            # The archive's checksums are verified as its members are read.
-            image, picture = held["image"], held["picture"]
-    except _DAMAGED:
+        # The archive's checksums are verified as its members are read.
+        held = read_arrays(entry, ("source", "image", "picture"))
+    except CKRMError:
         return None
-    if image.shape != target or image.dtype != np.uint8 or picture.shape != (2,):
+    if str(held["source"]) != source:
+        return None
+    image, picture = held["image"], held["picture"]
+    if image.shape != target or image.dtype != np.uint8:
+        return None
+    if picture.shape != (2,) or picture.dtype.kind not in "iu" or picture.min() < 1:
         return None
     return image, (int(picture[0]), int(picture[1]))
 

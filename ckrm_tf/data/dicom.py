@@ -10,17 +10,24 @@ from typing import Any
 
 import numpy as np
 
+from ckrm_tf.data.dicom_file import DicomFile, open_dicom
 from ckrm_tf.data.dicom_tfio import decode_with_tfio, why_no_tfio
+from ckrm_tf.data.limits import reading
 from ckrm_tf.errors import CKRMError, unknown_name
 
 READERS = ("auto", "pydicom", "tensorflow-io")
+# Rows that are brought to 8 bits at a time.
+BLOCK = 256
 
 
 def read_dicom(path: str | PathLike[str], reader: str = "auto") -> np.ndarray:
     """The one grey frame of a DICOM file, (H, W) uint8.
 
-    The stored values, without rescale or window, go through `eight_bit`; MONOCHROME1 is inverted,
-    so that bone is bright in every film. Both readers give the same pixels.
+    The values go through `eight_bit`; MONOCHROME1 is inverted, so that bone is bright in every
+    film. A modality look-up table and the sign of the rescale slope are applied, as pydicom's
+    `apply_modality_lut` does (its size and the intercept cancel in `eight_bit`); windows are not,
+    as in MIMIC-CXR-JPG. Padding values have no part in the range and are black. Both readers give
+    the same pixels.
 
     Args:
         path: the file.
@@ -30,63 +37,69 @@ def read_dicom(path: str | PathLike[str], reader: str = "auto") -> np.ndarray:
 
     Raises:
         CKRMError: when the reader is unknown or not installed (with the extra that brings it), or
-            the file is missing, corrupt, or not a single grey frame of whole numbers.
+            the file is missing, corrupt, too large, or not a single grey frame of whole numbers;
+            with the file's name.
     """
     if reader not in READERS:
         raise unknown_name("DICOM reader", reader, READERS)
     path = Path(path)
-    header = _open(path)
-    decode = _decoder(header, reader, path)
     try:
-        pixels = decode(header)
-    # The decoders are other people's C and Python; a damaged file can raise anything in them.
-    except Exception as error:
-        raise _unreadable(path, error) from error
-    return eight_bit(pixels, invert=header.PhotometricInterpretation == "MONOCHROME1")
-
-
-def eight_bit(pixels: np.ndarray, *, invert: bool = False) -> np.ndarray:
-    """Whole numbers of any range as uint8: subtract the minimum, divide by the maximum, truncate.
-
-    In whole numbers throughout, so exact. A blank image becomes zeros. `invert` takes the result
-    from 255.
-    """
-    shifted = pixels.astype(np.int64) - int(pixels.min())
-    scaled = (shifted * 255 // max(1, int(shifted.max()))).astype(np.uint8)
-    return 255 - scaled if invert else scaled
-
-
-def _open(path: Path) -> Any:
-    """The parsed file, checked to hold one grey frame of whole numbers."""
-    try:
-        pydicom = importlib.import_module("pydicom")
+        importlib.import_module("pydicom")
     except ImportError as error:
         raise CKRMError(
             f"DICOM file {path}: the reader is not installed",
             hint="pip install 'ckrm-tf[dicom]'",
         ) from error
-    try:
-        header = pydicom.dcmread(path)
-        shape = header.Rows, header.Columns
-        frames, samples = int(header.get("NumberOfFrames") or 1), header.SamplesPerPixel
-        photometric, stored = header.PhotometricInterpretation, header.PixelData
-        compressed = header.file_meta.TransferSyntaxUID.is_compressed
-    except Exception as error:
-        raise _unreadable(path, error) from error
-    if samples != 1 or frames != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2"):
-        raise CKRMError(
-            f"DICOM file {path}",
-            expected="one grey frame (MONOCHROME1 or MONOCHROME2)",
-            received=f"{frames} frame(s) of {samples} sample(s) a pixel, {photometric}",
-        )
-    needed = shape[0] * shape[1] * header.BitsAllocated // 8
-    if not shape[0] * shape[1] or (not compressed and len(stored) < needed):
-        raise CKRMError(
-            f"DICOM file {path} is cut short",
-            expected=f"{needed} bytes for {shape[0]} x {shape[1]} pixels",
-            received=f"{len(stored)} bytes",
-        )
-    return header
+    # pydicom warns of every odd value of a header; those that decoding trusts are checked.
+    with reading(f"DICOM file {path}", quiet=(UserWarning,)):
+        file = open_dicom(path)
+        stored = _decoder(file.header, reader, path)(file.header)
+        if stored.shape != file.shape or stored.dtype.kind not in "iu":
+            raise CKRMError(
+                f"DICOM file {path}",
+                expected=f"{file.shape[0]} x {file.shape[1]} whole numbers",
+                received=f"{stored.dtype} of shape {stored.shape}",
+            )
+        padding = None if file.padding is None else _within(stored, *file.padding)
+        return eight_bit(_meant(stored, file), invert=file.inverted, padding=padding)
+
+
+def eight_bit(
+    pixels: np.ndarray, *, invert: bool = False, padding: np.ndarray | None = None
+) -> np.ndarray:
+    """Whole numbers of any range as uint8: subtract the minimum, divide by the maximum, truncate.
+
+    In whole numbers throughout, so exact. A blank image becomes zeros.
+
+    Args:
+        pixels: (H, W) whole numbers.
+        invert: takes the result from 255.
+        padding: (H, W) bool: pixels that are no part of the film. They have no part in minimum
+            and maximum, and become 0; ignored where it covers the whole film.
+    """
+    film = pixels if padding is None or padding.all() else pixels[~padding]
+    low, high = int(film.min()), int(film.max())
+    scaled = np.empty(pixels.shape, np.uint8)
+    for at in range(0, len(pixels), BLOCK):
+        rows = np.clip(pixels[at : at + BLOCK].astype(np.int64), low, high) - low
+        scaled[at : at + BLOCK] = rows * 255 // max(1, high - low)
+    if invert:
+        scaled = 255 - scaled
+    if padding is not None and not padding.all():
+        scaled[padding] = 0
+    return scaled
+
+
+def _within(pixels: np.ndarray, low: int, high: int) -> np.ndarray:
+    return (pixels >= low) & (pixels <= high)
+
+
+def _meant(stored: np.ndarray, file: DicomFile) -> np.ndarray:
+    """What the stored values mean, up to a positive factor and a constant."""
+    if file.header.get("ModalityLUTSequence"):
+        table = importlib.import_module("pydicom.pixels").apply_modality_lut
+        return np.asarray(table(stored, file.header))
+    return -stored.astype(np.int64) if file.slope < 0 else stored
 
 
 def _decoder(header: Any, reader: str, path: Path) -> Callable[[Any], np.ndarray]:
@@ -118,11 +131,3 @@ def _decoder(header: Any, reader: str, path: Path) -> Callable[[Any], np.ndarray
 
 def _decode_with_pydicom(header: Any) -> np.ndarray:
     return np.asarray(header.pixel_array)
-
-
-def _unreadable(path: Path, error: Exception) -> CKRMError:
-    if isinstance(error, FileNotFoundError):
-        return CKRMError("DICOM file not found", received=str(path))
-    return CKRMError(
-        f"DICOM file {path} cannot be read", received=f"{type(error).__name__}: {error}"
-    )

@@ -7,16 +7,20 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ckrm_tf.data.dataset import Dataset, Split, check_dataset
 from ckrm_tf.data.decode_cache import cached_images
+from ckrm_tf.data.dicom import READERS
 from ckrm_tf.data.egd_files import find_images, find_release, read_film
 from ckrm_tf.data.egd_regions import REGION_FOLDER, diseased_region
-from ckrm_tf.data.egd_tables import CLASS_NAMES, MASTER, Master, read_gaze, read_master
-from ckrm_tf.data.frame import Frame, check_recipe
+from ckrm_tf.data.egd_tables import CLASS_NAMES, GAZE_FILES, MASTER, Master, read_gaze, read_master
+from ckrm_tf.data.frame import RECIPES, Frame, check_recipe
 from ckrm_tf.data.gaze import SIGMA, gaze_map, inside_film
+from ckrm_tf.data.limits import check_dataset_bytes
+from ckrm_tf.data.options import Option, Source, path_of
 from ckrm_tf.data.resize import Size, as_size
 from ckrm_tf.data.splits import Parts, split_by_image, split_by_patient
 from ckrm_tf.errors import CKRMError, unknown_name
@@ -24,6 +28,24 @@ from ckrm_tf.errors import CKRMError, unknown_name
 # Of the GG-CAM authors, whose training set-up the CKRM paper follows.
 PAPER_SIZE = (1536, 1280)
 SPLITS = ("patient", "image")
+EGD_PREFIX = "egd-cxr:"
+
+OPTIONS = (
+    Option("split", str, "patient", "by patient, or by image as the papers", SPLITS),
+    Option(
+        "gaze",
+        str | None,
+        "fixations",
+        "the source of the gaze maps, or none",
+        tuple(GAZE_FILES),
+    ),
+    Option("recipe", str, "whole", "how a film is brought to size", RECIPES),
+    Option("sigma", float, SIGMA, "blur of the gaze maps, in pixels of the full-size film"),
+    Option("region", bool, False, "read the segmented anatomy too"),
+    Option("images", str | None, None, "folder of the MIMIC-CXR images; by default searched"),
+    Option("reader", str, "auto", "what decodes DICOM files", READERS),
+    Option("cache_dir", str | None, None, "folder where decoded films are kept"),
+)
 
 
 def load_egd_cxr(
@@ -78,6 +100,8 @@ def load_egd_cxr(
     check_recipe(recipe, target)
     if split not in SPLITS:
         raise unknown_name("split", split, SPLITS)
+    if reader not in READERS:
+        raise unknown_name("DICOM reader", reader, READERS)
     release = find_release(Path(path))
     master = read_master(release / MASTER)
     # Before the slow part: a table that cannot be split, or files that are not there, say so now.
@@ -86,6 +110,9 @@ def load_egd_cxr(
     files = find_images(
         release, master.files, master.ids.tolist(), None if images is None else Path(images)
     )
+    # A byte of pixels and four of gaze for each.
+    each = target[0] * target[1] * (1 if gaze is None else 5)
+    check_dataset_bytes("egd-cxr", len(files) * each)
     if region and not (release / REGION_FOLDER).is_dir():
         raise CKRMError("EGD-CXR folder not found", received=str(release / REGION_FOLDER))
     pixels, frames = cached_images(
@@ -110,7 +137,22 @@ def load_egd_cxr(
         )
 
     train, val, test = (take(chosen) for chosen in parts)
-    return check_dataset(Dataset("egd-cxr", CLASS_NAMES, train, val, test))
+    note = "pixels 0 to 255, uint8, of each film's own range: divided by 255"
+    notes = (f"split by {split}", note)
+    return check_dataset(Dataset("egd-cxr", CLASS_NAMES, train, val, test, notes=notes))
+
+
+def _load(source: str, **options: Any) -> Dataset:
+    return load_egd_cxr(path_of(source.removeprefix(EGD_PREFIX)), **options)
+
+
+SOURCE = Source(
+    "load_egd_cxr",
+    '"egd-cxr:PATH"',
+    lambda text: text.startswith(EGD_PREFIX),
+    _load,
+    OPTIONS,
+)
 
 
 def _parts(master: Master, split: str, seed: int) -> Parts:

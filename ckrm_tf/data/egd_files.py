@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from ckrm_tf.data.dicom import eight_bit, read_dicom
 from ckrm_tf.data.egd_tables import MASTER
+from ckrm_tf.data.images import read_grey
+from ckrm_tf.data.limits import brief, reading
 from ckrm_tf.errors import CKRMError
 
 # The master sheet names the DICOM file; MIMIC-CXR-JPG has the same tree with .jpg.
@@ -26,10 +27,11 @@ def find_release(path: Path) -> Path:
     Raises:
         CKRMError: when it is in none of them.
     """
-    for pattern in _RELEASE:
-        found = sorted(path.glob(pattern + MASTER))
-        if found:
-            return found[-1].parent
+    with reading(f"folder {path}"):
+        for pattern in _RELEASE:
+            found = sorted(path.glob(pattern + MASTER))
+            if found:
+                return found[-1].parent
     raise CKRMError(
         f"EGD-CXR file not found: {MASTER}",
         expected=f"in {path}, or in egd-cxr/VERSION below it",
@@ -50,25 +52,25 @@ def find_images(
         CKRMError: when files are missing: their number and the first.
     """
     bases = [images] if images is not None else [release, *release.resolve().parents[:3]]
-    roots = [
-        root
-        for base in bases
-        for pattern in _IMAGES
-        for root in ([base] if not pattern else sorted(base.glob(pattern), reverse=True))
-        if root.is_dir()
-    ]
-    found, missing = [], []
-    for path, name in zip(paths, ids, strict=True):
-        file = next((file for file in _candidates(roots, path, name) if file.is_file()), None)
-        if file is None:
-            missing.append(path)
-        else:
-            found.append(file)
+    with reading("the folders of the images"):
+        roots = [
+            root
+            for base in bases
+            for pattern in _IMAGES
+            for root in ([base] if not pattern else sorted(base.glob(pattern), reverse=True))
+            if root.is_dir()
+        ]
+        candidates = [
+            next((file for file in _candidates(roots, path, name) if file.is_file()), None)
+            for path, name in zip(paths, ids, strict=True)
+        ]
+    found = [file for file in candidates if file is not None]
+    missing = [path for path, file in zip(paths, candidates, strict=True) if file is None]
     if missing:
         raise CKRMError(
             f"{len(missing)} of {len(paths)} images not found",
-            expected=f"{missing[0]} (or .png, .jpg) in mimic-cxr/VERSION beside the release, or "
-            "in the folder given as `images`",
+            expected=f"{brief(missing[0])} (or .png, .jpg) in mimic-cxr/VERSION beside the "
+            "release, or in the folder given as `images`",
             received=f"none in {', '.join(str(base) for base in bases)}",
         )
     return found
@@ -84,13 +86,12 @@ def read_film(file: Path, reader: str = "auto") -> np.ndarray:
     """
     if file.suffix.lower() == ".dcm":
         return read_dicom(file, reader)
-    try:
-        with Image.open(file) as image:
-            if image.mode.startswith("I"):
-                return eight_bit(np.asarray(image))
-            return np.asarray(image.convert("L"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise CKRMError(f"image {file} cannot be read", received=str(error)) from error
+    pixels = read_grey(file)
+    if pixels.dtype == np.uint8:
+        return pixels
+    if pixels.dtype.kind not in "iu":
+        raise CKRMError(f"image {file}", expected="whole numbers", received=pixels.dtype)
+    return eight_bit(pixels)
 
 
 def _candidates(roots: Sequence[Path], path: str, name: str) -> Iterator[Path]:

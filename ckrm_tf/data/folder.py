@@ -1,28 +1,31 @@
-"""A folder of PNG or JPEG files: one sub-folder per class, already split or not."""
+"""A folder of picture files: one sub-folder per class, already split or not."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+import os
+from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from ckrm_tf.data.dataset import Dataset, Split, check_dataset
-from ckrm_tf.data.resize import FILTER, Size, as_size
+from ckrm_tf.data.films import Films
+from ckrm_tf.data.images import Picture, quiet_pictures
+from ckrm_tf.data.layout import Layout, read_layout
+from ckrm_tf.data.limits import named, reading
+from ckrm_tf.data.options import Option, Source, path_of
+from ckrm_tf.data.pixels import find_scale
+from ckrm_tf.data.resize import Size, as_size
 from ckrm_tf.errors import CKRMError
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
-SPLITS = ("train", "val", "test")
-VAL_SHARE, TEST_SHARE = 0.1, 0.2
-# Used when the files differ in size and the user named none.
-COMMON_SIZE = (224, 224)
+EIGHT_BIT = 255.0
 
-Listing = dict[str, list[tuple[Path, int]]]
-_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+OPTIONS = (
+    Option("channels", int | None, None, "1 reads grey, 3 colour; by default as the files are"),
+    Option("scale", float | None, None, "pixel value of full brightness; by default found"),
+)
 
 
 def load_folder(
@@ -30,166 +33,121 @@ def load_folder(
     *,
     image_size: Size | None = None,
     seed: int = 1,
-    channels: int = 1,
+    channels: int | None = None,
+    scale: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Dataset:
     """Read `path/train/CLASS/*.png`, `val`, `test`, or `path/CLASS/*.png`.
 
     The second form is split 70/10/20 per class, by image: if a patient has several images, split
-    them yourself, or the test split will hold patients seen in training. 16-bit files are brought
-    to 8 bits. Hidden files and other suffixes are passed over.
+    them yourself, or the test split will hold patients seen in training. `read_layout` says how
+    folders are read, and its notes what was left out. PNG, JPEG, TIFF and BMP are read. Files of
+    more than 8 bits keep their values; beside 8-bit files they are brought to 0..255 without
+    rounding.
 
     Args:
         path: the folder.
         image_size: side, or (height, width); by default the files' own size if it is one size,
             else 224 x 224.
-        seed: of the 70/10/20 split.
-        channels: 1 (grey) or 3 (colour).
+        seed: of the split.
+        channels: 1 (grey) or 3 (colour); by default colour if most files have it.
+        scale: the pixel value of full brightness; by default `find_scale` finds it.
+        progress: called after each image with the number done and the number of all.
 
     Raises:
-        CKRMError: when the layout is not one of the two, files cannot be decoded (their number
-            and the first few names), or `check_dataset` finds fault.
+        CKRMError: when the folders leave a doubt, files cannot be decoded (their number and the
+            first few names), or `check_dataset` finds fault.
     """
     root = Path(path)
     if not root.is_dir():
         raise CKRMError("data folder not found", received=str(root))
-    if channels not in (1, 3):
+    if channels not in (None, 1, 3) or isinstance(channels, bool):
         raise CKRMError("channels", expected="1 (grey) or 3 (colour)", received=repr(channels))
     wanted = None if image_size is None else as_size(image_size)
-    names, listing = _list(root, seed)
-    files = [file for entries in listing.values() for file, _ in entries]
-    pixels = _decode_all(root, files, wanted, channels)
-    splits, start = [], 0
-    for entries in listing.values():
+    with reading(f"folder {root}"), quiet_pictures():
+        layout = read_layout(root, seed)
+        films = Films(root, layout)
+        channels = films.channels() if channels is None else channels
+        pictures = films.read(wanted, channels, progress)
+    _check_no_masks(layout, films.files, pictures)
+    parts = _by_split(layout, pictures)
+    images, scale, note = _pixels(root, parts, scale)
+    splits = {}
+    for split, entries in layout.listing.items():
         labels = np.array([label for _, label in entries], np.int64)
-        ids = np.array([file.relative_to(root).as_posix() for file, _ in entries])
-        splits.append(Split(pixels[start : start + len(entries)], labels, ids=ids))
+        ids = np.array([file.relative_to(root).as_posix() for file, _ in entries], str)
+        splits[split] = Split(images[split], labels, ids=ids)
+    notes = (*layout.notes, *films.notes, note)
+    name = root.resolve().name
+    return check_dataset(Dataset(name, layout.class_names, **splits, scale=scale, notes=notes))
+
+
+def _load(source: str, **options: Any) -> Dataset:
+    return load_folder(path_of(source), **options)
+
+
+SOURCE = Source(
+    "load_folder",
+    "a folder of images per class",
+    lambda text: bool(text) and os.path.isdir(path_of(text)),
+    _load,
+    OPTIONS,
+)
+
+
+def _by_split(layout: Layout, pictures: list[Picture]) -> dict[str, list[Picture]]:
+    parts, start = {}, 0
+    for split, entries in layout.listing.items():
+        parts[split] = pictures[start : start + len(entries)]
         start += len(entries)
-    train, val, test = splits
-    return check_dataset(Dataset(root.resolve().name, names, train, val, test))
+    return parts
 
 
-def _list(root: Path, seed: int) -> tuple[tuple[str, ...], Listing]:
-    """The class names and, per split, the files with their labels."""
-    folders = _folders(root)
-    found = [split for split in SPLITS if split in folders]
-    if not found:
-        return _list_unsplit(root, folders, seed)
-    if len(found) < len(SPLITS):
-        raise CKRMError(
-            f"folders in {root}",
-            expected="train, val and test, or one folder per class",
-            received=", ".join(folders),
-        )
-    names = _folders(root / "train")
-    listing: Listing = {}
-    for split in SPLITS:
-        unknown = sorted(set(_folders(root / split)) - set(names))
-        if unknown:
-            raise CKRMError(
-                f"class folders in {split}",
-                expected=f"those of train ({', '.join(names) or 'none'})",
-                received=f"also {', '.join(unknown)}",
-            )
-        listing[split] = [
-            (file, label)
-            for label, name in enumerate(names)
-            for file in _images(root / split / name)
-        ]
-    if not any(listing.values()):
-        raise _no_images(root)
-    return tuple(names), listing
-
-
-def _list_unsplit(root: Path, folders: list[str], seed: int) -> tuple[tuple[str, ...], Listing]:
-    by_class = {name: files for name in folders if (files := list(_images(root / name)))}
-    if not by_class:
-        raise _no_images(root)
-    rng = np.random.default_rng(seed)
-    listing: Listing = {split: [] for split in SPLITS}
-    for label, (name, files) in enumerate(by_class.items()):
-        if len(files) < len(SPLITS):
-            raise CKRMError(
-                f"class {name!r} in {root}",
-                expected="at least 3 images: one each for train, val and test",
-                received=len(files),
-            )
-        order = rng.permutation(len(files))
-        val = max(1, round(VAL_SHARE * len(files)))
-        test = max(1, round(TEST_SHARE * len(files)))
-        for split, chosen in zip(
-            SPLITS, (order[val + test :], order[:val], order[val : val + test]), strict=True
-        ):
-            listing[split] += [(files[i], label) for i in sorted(chosen)]
-    return tuple(by_class), listing
-
-
-def _folders(root: Path) -> list[str]:
-    if not root.is_dir():
-        return []
-    return sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-
-
-def _images(folder: Path) -> Iterator[Path]:
-    """Image files at any depth, in an order that does not depend on the file system."""
-    for file in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-        if not hidden and file.suffix.lower() in SUFFIXES and file.is_file():
-            yield file
-
-
-def _no_images(root: Path) -> CKRMError:
-    return CKRMError(
-        f"no images under {root}",
-        expected=f"CLASS/*{' or CLASS/*'.join(SUFFIXES)}, or the same in train, val and test",
-        received=", ".join(sorted(p.name for p in root.iterdir())[:5]) or "an empty folder",
+def _pixels(
+    root: Path, parts: dict[str, list[Picture]], scale: float | None
+) -> tuple[dict[str, np.ndarray], float, str]:
+    """The images of each split, their scale, and the note on it."""
+    what = root.resolve().name
+    flat = [picture for pictures in parts.values() for picture in pictures]
+    deep = [picture for picture in flat if picture.pixels.dtype != np.uint8]
+    found, note = find_scale(
+        what,
+        {
+            split: [p.sample for p in pictures if not deep or p.pixels.dtype != np.uint8]
+            for split, pictures in parts.items()
+        },
+        scale,
     )
+    if not deep or len(deep) == len(flat):
+        images = {s: np.stack([p.pixels for p in pictures]) for s, pictures in parts.items()}
+        return images, found, note
+    note = f"{len(deep)} of {len(flat)} files of more than 8 bits brought to 0..255: {note}"
+    images = {
+        split: np.stack([_to_eight(p.pixels, found) for p in pictures])
+        for split, pictures in parts.items()
+    }
+    return images, EIGHT_BIT, note
 
 
-def _decode_all(
-    root: Path, files: list[Path], wanted: tuple[int, int] | None, channels: int
-) -> np.ndarray:
-    """(n, height, width, channels) uint8; one error for all files that cannot be decoded."""
-    # Decoding releases the interpreter's lock, so threads use all cores.
-    with ThreadPoolExecutor() as pool:
-        if wanted is None:
-            # Headers only: films of several thousand pixels a side never stand in memory at once.
-            sizes = {size for size in pool.map(_header_size, files) if size is not None}
-            wanted = sizes.pop() if len(sizes) == 1 else COMMON_SIZE
-        images = list(pool.map(partial(_decode, size=wanted, channels=channels), files))
-    bad = [file for file, image in zip(files, images, strict=True) if image is None]
-    if bad:
-        names = ", ".join(file.relative_to(root).as_posix() for file in bad[:3])
-        more = ", ..." if len(bad) > 3 else ""
-        raise CKRMError(
-            f"{len(bad)} of {len(files)} images cannot be decoded",
-            received=f"{names}{more}",
-            hint="Replace or remove them.",
-        )
-    return np.stack([image for image in images if image is not None])
+def _to_eight(pixels: np.ndarray, scale: float) -> np.ndarray:
+    """float32 in units of 8-bit pixels, not rounded: a film of 12 bits keeps its contrast."""
+    values = pixels.astype(np.float32)
+    return values if pixels.dtype == np.uint8 else values * np.float32(EIGHT_BIT / scale)
 
 
-def _header_size(file: Path) -> tuple[int, int] | None:
-    try:
-        with Image.open(file) as image:
-            return image.height, image.width
-    except _UNREADABLE:
-        return None
-
-
-def _decode(file: Path, *, size: tuple[int, int], channels: int) -> np.ndarray | None:
-    """(height, width, channels) uint8, or None when the file cannot be decoded."""
-    try:
-        with Image.open(file) as opened:
-            image = _eight_bit(ImageOps.exif_transpose(opened))
-            image = image.convert("L" if channels == 1 else "RGB")
-            pixels = np.asarray(image.resize((size[1], size[0]), FILTER))
-    except _UNREADABLE:
-        return None
-    return pixels.reshape(*size, channels)
-
-
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """Pillow clips 16-bit pixels at 255 when it converts them; divide them instead."""
-    if not image.mode.startswith("I"):
-        return image
-    return Image.fromarray((np.asarray(image).astype(np.float32) / 257).round().astype(np.uint8))
+def _check_no_masks(layout: Layout, files: list[Path], pictures: list[Picture]) -> None:
+    """Refuse a folder of masks beside a folder of films in one class, by what they look like."""
+    labels = [label for entries in layout.listing.values() for _, label in entries]
+    masks: dict[int, dict[Path, bool]] = {}
+    for file, label, picture in zip(files, labels, pictures, strict=True):
+        folders = masks.setdefault(label, {})
+        folders[file.parent] = folders.get(file.parent, True) and picture.mask
+    for label, folders in masks.items():
+        odd = [folder for folder, all_masks in folders.items() if all_masks]
+        if odd and len(odd) < len(folders):
+            raise CKRMError(
+                f"class {layout.class_names[label]!r}",
+                expected="films",
+                received=f"images of two values alone, as masks have, in {named(odd)}",
+                hint="Move them elsewhere.",
+            )

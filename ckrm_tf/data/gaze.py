@@ -29,7 +29,7 @@ def gaze_map(points: np.ndarray, frame: Frame, sigma: float = SIGMA) -> np.ndarr
     Raises:
         CKRMError: when `sigma` is not positive.
     """
-    if not sigma > 0:
+    if not 0 < sigma < float("inf"):
         raise CKRMError("sigma of the gaze maps", expected="a positive number", received=sigma)
     rows, cols = frame.grid()
     height, width = frame.picture

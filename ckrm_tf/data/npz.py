@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from ckrm_tf.data.arrays import read_arrays
 from ckrm_tf.data.dataset import Dataset, Split, check_dataset
+from ckrm_tf.data.limits import brief
+from ckrm_tf.data.options import Option, Source, path_of
+from ckrm_tf.data.pixels import find_scale
+from ckrm_tf.data.resize import Size, resize_dataset
 from ckrm_tf.errors import CKRMError
 
 SPLITS = ("train", "val", "test")
 KEYS = tuple(f"{split}_{part}" for split in SPLITS for part in ("images", "labels"))
-_UNREADABLE = (zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError, NotImplementedError)
+# Characters of a class name that are kept.
+MAX_NAME = 100
+
+OPTIONS = (Option("scale", float | None, None, "pixel value of full brightness; by default found"),)
 
 
 def load_npz(path: str | PathLike[str], *, scale: float | None = None) -> Dataset:
@@ -25,50 +33,42 @@ def load_npz(path: str | PathLike[str], *, scale: float | None = None) -> Datase
 
     Args:
         path: the file.
-        scale: the pixel value of full brightness. By default 255 for 8-bit and 65535 for 16-bit
-            images; for floats 1 if no pixel is above 1, else 255 if none is above that.
+        scale: the pixel value of full brightness; by default `find_scale` finds it.
 
     Raises:
-        CKRMError: when the file is missing, damaged, lacks a key, has several labels an image, or
-            `check_dataset` finds fault with it.
+        CKRMError: when the file is missing, damaged, lacks a key, has several labels an image, its
+            pixels leave a doubt about the scale, or `check_dataset` finds fault with it.
     """
     path = Path(path)
-    arrays = _read(path)
+    arrays = read_arrays(path, KEYS, ("class_names",))
     images = {split: _with_channels(arrays[f"{split}_images"]) for split in SPLITS}
     labels = {
         split: _one_label(f"{path.name}, {split}_labels", arrays[f"{split}_labels"])
         for split in SPLITS
     }
-    scale = _scale(path, images) if scale is None else float(scale)
-    parts = {split: Split(_pixels(images[split]), labels[split]) for split in SPLITS}
     names = _class_names(path, arrays.get("class_names"), labels)
-    return check_dataset(Dataset(path.stem, names, **parts, scale=scale))
+    parts = {split: Split(_pixels(path, images[split]), labels[split]) for split in SPLITS}
+    # Shapes and numbers first: only sound images have a range.
+    train, val, test = (parts[split] for split in SPLITS)
+    data = check_dataset(Dataset(path.stem, names, train, val, test))
+    found, note = find_scale(path.name, {s: list(a) for s, a in images.items()}, scale)
+    return replace(data, scale=found, notes=(note,))
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
-    if not path.is_file():
-        raise CKRMError("data file not found", received=str(path))
-    try:
-        # Opened here, because np.load leaves a damaged file open.
-        with path.open("rb") as opened:
-            file = np.load(opened, allow_pickle=False)
-            # A lone .npy under the name .npz loads as a bare array.
-            keys = set(file.files) if isinstance(file, np.lib.npyio.NpzFile) else set()
-            missing = [key for key in KEYS if key not in keys]
-            if not missing:
-                wanted = [*KEYS, "class_names"] if "class_names" in keys else KEYS
-                return {key: file[key] for key in wanted}
-    except _UNREADABLE as error:
-        raise CKRMError(
-            f"cannot read {path.name}",
-            expected="an undamaged .npz file of plain arrays (no pickled objects)",
-            received=f"{type(error).__name__}: {error}",
-        ) from error
-    raise CKRMError(
-        f"{path.name} lacks {', '.join(missing)}",
-        expected=f"the keys {', '.join(KEYS)}",
-        received=", ".join(sorted(keys)) or "none",
-    )
+def _load(
+    source: str, *, image_size: Size | None, seed: int, progress: object, **options: Any
+) -> Dataset:
+    data = load_npz(path_of(source), **options)
+    return data if image_size is None else check_dataset(resize_dataset(data, image_size))
+
+
+SOURCE = Source(
+    "load_npz",
+    "a .npz file",
+    lambda text: Path(text).suffix.lower() == ".npz",
+    _load,
+    OPTIONS,
+)
 
 
 def _with_channels(images: np.ndarray) -> np.ndarray:
@@ -86,34 +86,21 @@ def _one_label(where: str, labels: np.ndarray) -> np.ndarray:
             hint="Several labels an image (multi-label) are not supported.",
         )
     if not np.issubdtype(labels.dtype, np.integer):
-        raise CKRMError(where, expected="whole numbers", received=f"dtype {labels.dtype}")
+        raise CKRMError(where, expected="whole numbers", received=f"dtype {str(labels.dtype)[:40]}")
     return labels.astype(np.int64)
 
 
-def _pixels(images: np.ndarray) -> np.ndarray:
-    """8-bit pixels as they are, other numbers as float32; the rest is left for `check_dataset`."""
-    if images.dtype == np.uint8 or images.dtype.kind not in "uif":
+def _pixels(path: Path, images: np.ndarray) -> np.ndarray:
+    """8-bit pixels as they are, other numbers as float32."""
+    if images.dtype.kind not in "uif":
+        raise CKRMError(
+            f"{path.name}: pixels", expected="numbers", received=f"dtype {str(images.dtype)[:40]}"
+        )
+    if images.dtype == np.uint8:
         return images
-    return images.astype(np.float32)
-
-
-def _scale(path: Path, images: dict[str, np.ndarray]) -> float:
-    dtype = images["train"].dtype
-    if dtype == np.uint8:
-        return 255.0
-    if dtype == np.uint16:
-        return 65535.0
-    if dtype.kind not in "uif":
-        raise CKRMError(f"{path.name}: pixels", expected="numbers", received=f"dtype {dtype}")
-    # NaN and infinity are told apart from brightness here, and refused by `check_dataset`.
-    peak = max(np.max(a, where=np.isfinite(a), initial=0) for a in images.values())
-    for scale in (1.0, 255.0):
-        if peak <= scale:
-            return scale
-    raise CKRMError(
-        f"{path.name}: pixels up to {peak:g} in {dtype}",
-        expected="at most 1 or 255, or the option scale=VALUE, the pixel value of full brightness",
-    )
+    # What float32 cannot hold becomes infinity, which `check_dataset` refuses.
+    with np.errstate(over="ignore"):
+        return images.astype(np.float32)
 
 
 def _class_names(
@@ -121,11 +108,19 @@ def _class_names(
 ) -> tuple[str, ...]:
     if names is None:
         count = 1 + max(int(array.max(initial=0)) for array in labels.values())
+        most = max(2, *(len(array) for array in labels.values()))
+        # Each class needs an image of its own; a stray label must not make a million classes.
+        if count > most:
+            raise CKRMError(
+                f"{path.name}: labels",
+                expected=f"class indices from 0, at most {most - 1}: no split has more images",
+                received=f"up to {count - 1}",
+            )
         return tuple(f"class {i}" for i in range(count))
     if names.ndim != 1 or names.dtype.kind not in "US":
         raise CKRMError(
             f"{path.name}: class_names",
             expected="a row of strings",
-            received=f"shape {names.shape}, dtype {names.dtype}",
+            received=f"shape {names.shape}, dtype {str(names.dtype)[:40]}",
         )
-    return tuple(names.astype(str).tolist())
+    return tuple(brief(name, MAX_NAME) for name in names.astype(str).tolist())

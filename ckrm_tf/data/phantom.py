@@ -8,12 +8,15 @@ chests show faint harmless shadows as well. They stand for the task, not for any
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy.special import expit
 
 from ckrm_tf.data import phantom_anatomy as anatomy
 from ckrm_tf.data.dataset import Dataset, Split, check_dataset
+from ckrm_tf.data.limits import check_dataset_bytes
+from ckrm_tf.data.options import Option, Source
 from ckrm_tf.data.resize import Size, as_size
 from ckrm_tf.errors import CKRMError
 
@@ -53,26 +56,50 @@ def phantom(
     """
     counts = _counts(n)
     size = as_size(image_size)
+    # An image of a byte, a gaze map of four and a region of one a pixel.
+    check_dataset_bytes("phantom", sum(counts) * size[0] * size[1] * 6)
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise CKRMError("seed", expected="a whole number of at least 0", received=repr(seed))
-    if not separation >= 0:
+    if isinstance(separation, str) or not 0 <= separation < float("inf"):
         raise CKRMError("separation", expected="a number of at least 0", received=repr(separation))
     train, val, test = (
         _split(seed, part, count, size, separation) for part, count in enumerate(counts)
     )
-    return check_dataset(Dataset("phantom", CLASS_NAMES, train, val, test))
+    note = "pixels 0 to 255, uint8: divided by 255"
+    return check_dataset(Dataset("phantom", CLASS_NAMES, train, val, test, notes=(note,)))
+
+
+OPTIONS = (
+    Option("n", tuple[int, ...], (600, 200, 200), "phantoms in train, val and test"),
+    Option("separation", float, 1.0, "how far the classes lie apart: 0 not at all, 1 the usual"),
+)
+
+
+def _load(
+    source: str, *, image_size: Size | None, seed: int, progress: object, **options: Any
+) -> Dataset:
+    if image_size is not None:
+        options["image_size"] = image_size
+    return phantom(seed=seed, **options)
+
+
+SOURCE = Source("phantom", '"phantom"', lambda text: text == "phantom", _load, OPTIONS)
 
 
 def _counts(n: int | Sequence[int]) -> tuple[int, ...]:
-    counts = (n, n // 3, n // 3) if isinstance(n, int) else tuple(n)
+    counts = (n, n // 3, n // 3) if isinstance(n, int) else n
     least = len(CLASS_NAMES)
-    if len(counts) != 3 or not all(isinstance(c, int) and c >= least for c in counts):
+    if (
+        not isinstance(counts, Sequence)
+        or len(counts) != 3
+        or not all(isinstance(c, int) and c >= least for c in counts)
+    ):
         raise CKRMError(
             "n",
             expected=f"the number of train, val and test images, each at least {least}",
             received=repr(n),
         )
-    return counts
+    return tuple(counts)
 
 
 def _split(seed: int, part: int, count: int, size: tuple[int, int], separation: float) -> Split:

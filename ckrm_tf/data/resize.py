@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from ckrm_tf.data.dataset import Dataset, Split
+from ckrm_tf.data.limits import check_dataset_bytes
 from ckrm_tf.errors import CKRMError
 
 # The triangle filter, which Pillow widens by the reduction factor: it averages over the area that
@@ -45,6 +46,10 @@ def resize_dataset(data: Dataset, image_size: Size) -> Dataset:
     size = as_size(image_size)
     if data.input_shape[:2] == size:
         return data
+    pixels = sum(len(split) for split in data.splits().values()) * size[0] * size[1]
+    # Images, and a gaze map of four bytes a pixel.
+    bytes_each = data.train.images.itemsize * data.input_shape[2] + 4
+    check_dataset_bytes(data.name, pixels * bytes_each)
     train, val, test = (_resize_split(split, size) for split in data.splits().values())
     return replace(data, train=train, val=val, test=test)
 

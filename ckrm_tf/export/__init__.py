@@ -1,6 +1,7 @@
-"""The chosen network as files that work without this package, checked in a fresh process."""
+"""Networks as files that work without this package, each read back and compared."""
 
+from ckrm_tf.export.files import FilesReport, export_files
 from ckrm_tf.export.inference import inference_model
 from ckrm_tf.export.write import ExportReport, export_model
 
-__all__ = ["ExportReport", "export_model", "inference_model"]
+__all__ = ["ExportReport", "FilesReport", "export_files", "export_model", "inference_model"]

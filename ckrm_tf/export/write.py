@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +14,29 @@ import keras
 import numpy as np
 from scipy.special import softmax
 
+from ckrm_tf.design.design import Design
 from ckrm_tf.errors import CKRMError
+from ckrm_tf.export import files, saved_model
+from ckrm_tf.export.base import Format
+from ckrm_tf.export.compare import BATCH
+from ckrm_tf.export.flat import FlatModel
 from ckrm_tf.export.inference import inference_model, outputs
-from ckrm_tf.export.saved_model import run_fresh, tensorflow, write_saved_model
+from ckrm_tf.export.plain import in_float32
+from ckrm_tf.export.registry import FORMATS, formats_named
+from ckrm_tf.families.base import Family
 from ckrm_tf.families.layout import Layout
+from ckrm_tf.families.resnet import ResNetFamily
 from ckrm_tf.families.widths import Widths
-from ckrm_tf.files import whole_folder
+from ckrm_tf.files import check_unused, whole_folder
 
-TOLERANCE = 1e-5
 # Of the logarithm of a probability, for each unit of the largest logit; float32 leaves some 1e-6.
 LOG_TOLERANCE = 1e-4
 # float32 holds smaller probabilities only with fewer digits.
 TINY = 1e-30
-SAVED_MODEL, KERAS_FILE, WIDTHS_FILE = "saved_model", "model.keras", "widths.json"
+# These two are always written.
+SAVED_MODEL, KERAS = "saved_model", "keras"
+BASE = {SAVED_MODEL, KERAS}
+WIDTHS_FILE = "widths.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +50,7 @@ class ExportReport:
         keras_difference: the same of `model.keras`, read by `keras.models.load_model`.
         images: number of images compared.
         seconds, check_seconds: the whole export, and the fresh process's share of it.
+        differences: the same as the two differences above, of every format written.
     """
 
     folder: Path
@@ -52,6 +61,7 @@ class ExportReport:
     images: int
     seconds: float
     check_seconds: float
+    differences: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def usage(self) -> str:
@@ -69,13 +79,16 @@ def export_model(
     model: keras.Model,
     folder: str | os.PathLike[str],
     *,
-    widths: Widths,
+    widths: Widths | None = None,
     class_names: Sequence[str],
     scale: float,
     input_shape: tuple[int, int, int] | None = None,
     layout: Layout | None = None,
+    design: Design | None = None,
+    family: Family | None = None,
     metadata: Mapping[str, Any] | None = None,
     images: np.ndarray | None = None,
+    formats: Sequence[str] = (KERAS, SAVED_MODEL),
 ) -> ExportReport:
     """Write `saved_model/`, `model.keras` and `widths.json` into `folder`, and prove they agree.
 
@@ -88,81 +101,98 @@ def export_model(
     Args:
         model: functional, from `image` in [0, 1] to `logits`, as `ckrm_tf.resnet` builds it.
         folder: must not exist or be empty.
-        widths: of `model`; their arithmetic must give its parameters.
+        widths: of a ResNet; their arithmetic must give its parameters.
         class_names: one for each logit.
         scale: the pixel value of full brightness, such as 255.
         input_shape: (height, width, channels), checked against the model's if given.
-        layout: of `model`, the paper's by default.
+        layout: of a ResNet, the paper's by default.
+        design, family: of a network of any other family, instead of `widths` and `layout`.
         metadata: anything JSON can hold; goes into `widths.json` and the SavedModel.
         images: raw pixels (n, height, width, channels) for the parity check, such as validation
             images; eight of seeded noise by default.
+        formats: of `ckrm_tf.export.registry.FORMATS`, `saved_model` and `keras` among them. The
+            formats other than these compute in float32 from the same weights, and may differ by
+            ten times as much.
 
     Raises:
-        CKRMError: when the folder is in use, an argument does not fit the model, TensorFlow is
-            absent, or a written file's probabilities differ by more than 1e-5.
+        CKRMError: when the folder is in use, an argument does not fit the model, a package is
+            missing, or a written file's probabilities differ by more than 1e-5.
     """
     start = time.perf_counter()
     target = Path(folder).absolute()
-    _check_folder(target)
+    check_unused(target)
+    chosen = formats_named(formats)
+    if not BASE.issubset(one.name for one in chosen):
+        raise CKRMError(
+            "export formats",
+            expected=f"{SAVED_MODEL} and {KERAS} among them",
+            received=", ".join(one.name for one in chosen),
+        )
     exported = inference_model(model, scale)
-    facts = _facts(model, widths, class_names, scale, layout or Layout(), metadata or {})
     shape = model.input_shape[1:]
+    if family is None or design is None:
+        if widths is None:
+            raise CKRMError("network", expected="widths, or a design and its family")
+        family = ResNetFamily(widths, shape, model.output_shape[-1], layout or Layout())
+        design = family.start
+    facts = _facts(model, design, family, class_names, scale, metadata or {})
     if input_shape is not None and tuple(input_shape) != shape:
         raise CKRMError("input_shape", expected=f"the model's, {shape}", received=input_shape)
     pixels = _pixels(images, shape, scale)
     # The reference takes another path than the files: the trained model, SciPy's softmax.
     logits = outputs(model, pixels / np.float32(scale)).astype(np.float64)
-
+    own = FlatModel.of(exported), logits
+    full = own if {one.name for one in chosen} == BASE else _in_float32(model, scale, pixels)
+    calls = [[pixels[first : first + BATCH]] for first in range(0, len(pixels), BATCH)]
+    texts = {"class_names": facts["class_names"], "metadata": json.dumps(facts)}
+    differences, check_seconds = {}, 0.0
     with whole_folder(target) as part:
-        exported.save(part / KERAS_FILE)
-        reread = keras.models.load_model(part / KERAS_FILE, compile=False)
-        keras_difference = _difference(KERAS_FILE, logits, outputs(reread, pixels))
-        write_saved_model(exported, part / SAVED_MODEL, facts["class_names"], facts)
-        check_start = time.perf_counter()
-        answer = run_fresh(part / SAVED_MODEL, pixels)
-        check_seconds = time.perf_counter() - check_start
-        difference = _difference(SAVED_MODEL, logits, answer.probabilities)
-        if answer.class_names != facts["class_names"]:
-            raise CKRMError(
-                "class names read from the SavedModel",
-                expected=facts["class_names"],
-                received=answer.class_names,
-            )
+        for one in chosen:
+            flat, reference = own if one.name in BASE else full
+            path = part / one.file
+            files.write(one, flat, path, texts)
+            if one.name == SAVED_MODEL:
+                check_start = time.perf_counter()
+                answer = saved_model.run_fresh(path, flat, calls, ("class_names",))
+                check_seconds = time.perf_counter() - check_start
+                _check_names(facts["class_names"], answer.constants["class_names"])
+                received = answer.outputs
+            else:
+                received = files.read_back(one, flat, path, calls)
+            probabilities = np.concatenate([found for (found,) in received])
+            differences[one.name] = _difference(one, reference, probabilities)
         facts["parity"] = {
             "images": len(pixels),
-            "saved_model": difference,
-            "keras": keras_difference,
-            "tolerance": TOLERANCE,
+            **differences,
+            "tolerance": FORMATS[SAVED_MODEL].tolerance,
         }
         (part / WIDTHS_FILE).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     return ExportReport(
         folder=target,
         params=facts["params"],
         macs=facts["macs"],
-        saved_model_difference=difference,
-        keras_difference=keras_difference,
+        saved_model_difference=differences[SAVED_MODEL],
+        keras_difference=differences[KERAS],
         images=len(pixels),
         seconds=time.perf_counter() - start,
         check_seconds=check_seconds,
+        differences=differences,
     )
 
 
-def _check_folder(folder: Path) -> None:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+def _check_names(expected: list[str], received: str | list[str]) -> None:
+    if received != expected:
         raise CKRMError(
-            "export folder",
-            expected="a new or empty folder",
-            received=f"{folder}, which is in use",
-            hint="Nothing is overwritten: name another folder or remove this one.",
+            "class names read from the SavedModel", expected=expected, received=received
         )
 
 
 def _facts(
     model: keras.Model,
-    widths: Widths,
+    design: Design,
+    family: Family,
     class_names: Sequence[str],
     scale: float,
-    layout: Layout,
     metadata: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What `widths.json` holds, checked against the model."""
@@ -172,35 +202,25 @@ def _facts(
             "class names", expected=f"{classes} different names", received=repr(class_names)
         )
     shape = model.input_shape[1:]
-    cost = widths.cost(shape, classes, layout)
+    cost = family.cost(design)
     params = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
     if cost.params != params:
         raise CKRMError(
             "widths and layout",
             expected=f"those of the model, {params:,} trainable parameters",
-            received=f"{widths}, {cost.params:,} parameters",
+            received=f"{family.describe(design)}, {cost.params:,} parameters",
         )
-    try:
-        plain = json.loads(json.dumps(dict(metadata), allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise CKRMError("metadata", expected="what JSON can hold", received=str(error)) from error
     return {
-        "widths": widths.to_dict(),
-        "layout": asdict(layout),
+        "family": family.name,
+        **family.to_record(design),
+        **family.facts(),
         "class_names": names,
         "scale": float(scale),
         "input_shape": list(shape),
         "params": cost.params,
         "macs": cost.macs,
-        "versions": {
-            "python": platform.python_version(),
-            "ckrm-tf": version("ckrm-tf"),
-            "keras": keras.__version__,
-            "tensorflow": tensorflow().__version__,
-            "numpy": np.__version__,
-            "backend": keras.backend.backend(),
-        },
-        "metadata": plain,
+        "versions": files.versions(),
+        "metadata": files.plain_json(metadata),
     }
 
 
@@ -217,7 +237,16 @@ def _pixels(images: np.ndarray | None, shape: tuple[int, ...], scale: float) -> 
     return pixels
 
 
-def _difference(what: str, logits: np.ndarray, received: np.ndarray) -> float:
+def _in_float32(
+    model: keras.Model, scale: float, pixels: np.ndarray
+) -> tuple[FlatModel, np.ndarray]:
+    """The exported network in float32, and the logits that it should give."""
+    full = in_float32(model)
+    logits = outputs(full, pixels / np.float32(scale)).astype(np.float64)
+    return FlatModel.of(inference_model(full, scale)), logits
+
+
+def _difference(one: Format, logits: np.ndarray, received: np.ndarray) -> float:
     """Largest absolute difference of a probability; a NaN on either side counts as unequal.
 
     A network that is sure of every image has probabilities of 0 and 1 whatever its weights, so
@@ -229,10 +258,10 @@ def _difference(what: str, logits: np.ndarray, received: np.ndarray) -> float:
         logs = np.log(np.clip([probabilities, received], TINY, None))
         worst_log = float(np.max(np.abs(logs[0] - logs[1])))
     log_tolerance = LOG_TOLERANCE * max(1.0, float(np.max(np.abs(logits))))
-    if not (worst <= TOLERANCE and worst_log <= log_tolerance):
+    if not (worst <= one.tolerance and worst_log <= log_tolerance):
         raise CKRMError(
-            f"probabilities of the exported {what}",
-            expected=f"the trained model's within {TOLERANCE:g}, logarithms {log_tolerance:.2g}",
+            f"probabilities of the exported {one.file}",
+            expected=f"the model's within {one.tolerance:g}, logarithms {log_tolerance:.2g}",
             received=f"differences up to {worst:g} and {worst_log:g}, shape {received.shape}",
         )
     return worst

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ckrm_tf.design.cost import Cost
+from ckrm_tf.design.design import Design
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.families.layout import Layout
 from ckrm_tf.families.resnet_cost import network_cost
@@ -123,6 +124,10 @@ class Widths:
             name = f"stage{len(stages) + 1}"
             stages.append(Stage(*(int(items[f"{name}/{key}"]) for key in ("blocks", "mid", "out"))))
         return cls(int(items["stem/filters"]), tuple(stages))
+
+    def to_design(self) -> Design:
+        """The same numbers as a design."""
+        return Design(self.items())
 
     def cost(
         self,

@@ -67,6 +67,11 @@ def model_kernels(model: keras.Model, *, pointwise: bool = False) -> Iterator[Co
             yield _prepare(path, _weights(layer.kernel), layer.groups, pointwise)
 
 
+def comparable_kernels(model: keras.Model) -> list[ConvolutionKernel]:
+    """Every convolution whose kernels can be compared, 1x1 ones by their vectors, in order."""
+    return [k for k in model_kernels(model, pointwise=True) if k.reason is None]
+
+
 def _weights(variable: keras.Variable) -> np.ndarray:
     return np.asarray(variable.numpy())
 

@@ -1,6 +1,6 @@
 """Narrowing: a trained Keras model in, a narrower one out, with its weights."""
 
-from ckrm_tf.narrowing.api import narrow, width_groups
+from ckrm_tf.narrowing.api import Narrower, narrow, width_groups
 from ckrm_tf.narrowing.groups import Group, Groups
 from ckrm_tf.narrowing.model_cost import ModelCost, cost
 from ckrm_tf.narrowing.rules import channel_rule
@@ -13,6 +13,7 @@ __all__ = [
     "Group",
     "Groups",
     "ModelCost",
+    "Narrower",
     "NoRuleError",
     "channel_rule",
     "cost",

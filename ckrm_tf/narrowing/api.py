@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from ckrm_tf.errors import CKRMError
+from ckrm_tf.narrowing import recalibrate as statistics
 from ckrm_tf.narrowing.evidence import Evidence
 from ckrm_tf.narrowing.groups import Groups
 from ckrm_tf.narrowing.latency import latency
@@ -76,6 +77,7 @@ def narrow(
     multiple: int = 1,
     freeze: Iterable[str] = (),
     ridge: float = RIDGE,
+    recalibrate: bool = False,
     seed: int = 0,
 ) -> keras.Model:
     """A narrower model with the weights of the channels that stay. The model given is unchanged.
@@ -99,6 +101,8 @@ def narrow(
         multiple: round widths up to a multiple of this many channels, such as 8.
         freeze: names of layers to leave alone.
         ridge: of the regression, as a share of the mean energy of a kept channel.
+        recalibrate: estimate the batch norms' statistics anew on the images. Off: after mending it
+            made networks worse or no better (docs/narrowing.md).
         seed: of a criterion that draws.
 
     Returns:
@@ -119,80 +123,161 @@ def narrow(
         >>> narrow(model, 0.5).get_layer("conv").filters
         2
     """
-    channels = Channels(model, freeze=freeze)
-    if not channels.groups.free:
-        raise _nothing_free(channels)
+    narrower = Narrower(model, images=images, labels=labels, freeze=freeze, seed=seed)
     if mend and images is None:
         raise CKRMError("mend", expected="images to mend on", received="none")
-    evidence = Evidence(channels, images, labels, seed)
     if keep is not None:
         if to is not None:
             raise CKRMError("narrow", expected="one of to and keep", received="both")
-        kept = _checked_keep(channels, keep)
+        kept = narrower.checked(keep)
     else:
-        kept = _choose(channels, evidence, to, select, allocate, floor, multiple)
-    alive = channels.alive(kept)
-    values = {}
-    if images is not None and mend is not False:
-        values = mended(channels, alive, evidence.grams, ridge)
-    return _built(channels, alive, values)
+        kept = narrower.choose(to, select, allocate=allocate, floor=floor, multiple=multiple)
+    return narrower.build(kept, mend=mend, ridge=ridge, recalibrate=recalibrate)
 
 
-def _built(channels: Channels, alive: np.ndarray, values: Mapping[int, np.ndarray]) -> keras.Model:
-    rewriter = Rewriter(channels, alive, values)
-    model = rewriter.build()
-    for note in rewriter.notes:
-        log.warning("narrow %s: %s", channels.model.name, note)
-    return model
+class Narrower:
+    """One model to be narrowed many times: what is measured on it is measured once.
 
+    Args:
+        model, images, labels, freeze, seed: as in `narrow`.
 
-def _choose(
-    channels: Channels,
-    evidence: Evidence,
-    to: float | Mapping[str, Any] | None,
-    select: str | None,
-    allocate: str,
-    floor: int,
-    multiple: int,
-) -> dict[str, np.ndarray]:
-    """The units that stay."""
-    name = select or ("norm" if evidence.images is None else "pivot")
-    if name in SELECTORS and SELECTORS[name].images and evidence.images is None:
-        raise CKRMError(f"select {name}", expected="images", received="none")
-    order = orders(evidence, name)
-    if isinstance(to, Mapping):
-        found = constraint_of(to, channels)
-        if found is None:
-            return chosen(channels, order, _multiplied(channels, given(channels, to), multiple))
-    elif isinstance(to, int | float) and not isinstance(to, bool) and 0 < to <= 1:
-        return chosen(channels, order, shared(channels, to, floor, multiple))
-    else:
-        raise CKRMError(
-            "narrow to",
-            expected='a share above 0 and up to 1, {"params" | "macs" | "latency": ...} or widths',
-            received=repr(to),
-        )
-    what, value = found
+    Attributes:
+        channels: groups and costs of the model.
+        evidence: what a choice rests on.
 
-    if allocate not in ("uniform", "energy"):
-        raise CKRMError("allocate", expected="'uniform' or 'energy'", received=repr(allocate))
-    explained = _explained(evidence) if allocate == "energy" else None
+    Raises:
+        CKRMError: as `narrow`.
+    """
 
-    def at(share: float) -> Widths:
-        if explained is not None:
-            return rounded(channels, explained(share), floor, multiple)
-        return shared(channels, share, floor, multiple)
+    def __init__(
+        self,
+        model: keras.Model,
+        *,
+        images: Any = None,
+        labels: Any = None,
+        freeze: Iterable[str] = (),
+        seed: int = 0,
+    ) -> None:
+        self.channels = Channels(model, freeze=freeze)
+        if not self.channels.groups.free:
+            raise nothing_free(self.channels)
+        self.evidence = Evidence(self.channels, images, labels, seed)
+        self._orders: dict[str, dict[str, np.ndarray]] = {}
 
-    if what == "latency":
-        return _timed(channels, order, at, value)
-    count, now = counted(channels, what)
-    limit = value * now if value <= 1 else value
-    widths = constrained(at, count, limit, f"narrow to {what}")
-    return chosen(channels, order, widths)
+    def order(self, select: str | None = None) -> dict[str, np.ndarray]:
+        """The units of every free group, the most wanted first, by a criterion."""
+        name = select or ("norm" if self.evidence.images is None else "pivot")
+        if name in SELECTORS and SELECTORS[name].images and self.evidence.images is None:
+            raise CKRMError(f"select {name}", expected="images", received="none")
+        if name not in self._orders:
+            self._orders[name] = orders(self.evidence, name)
+        return self._orders[name]
 
+    def at(self, widths: Mapping[str, int], select: str | None = None) -> dict[str, np.ndarray]:
+        """The units that stay at these widths."""
+        return chosen(self.channels, self.order(select), given(self.channels, widths))
 
-def _multiplied(channels: Channels, widths: Widths, multiple: int) -> Widths:
-    return rounded(channels, widths, 1, multiple) if multiple > 1 else widths
+    def choose(
+        self,
+        to: float | Mapping[str, Any] | None,
+        select: str | None = None,
+        *,
+        allocate: str = "uniform",
+        floor: int = 1,
+        multiple: int = 1,
+    ) -> dict[str, np.ndarray]:
+        """The units that stay; arguments as in `narrow`."""
+        channels, order = self.channels, self.order(select)
+        if isinstance(to, Mapping):
+            found = constraint_of(to, channels)
+            if found is None:
+                widths = given(channels, to)
+                if multiple > 1:
+                    widths = rounded(channels, widths, 1, multiple)
+                return chosen(channels, order, widths)
+        elif isinstance(to, int | float) and not isinstance(to, bool) and 0 < to <= 1:
+            return chosen(channels, order, shared(channels, to, floor, multiple))
+        else:
+            raise CKRMError(
+                "narrow to",
+                expected=(
+                    'a share above 0 and up to 1, {"params" | "macs" | "latency": ...} or widths'
+                ),
+                received=repr(to),
+            )
+        if allocate not in ("uniform", "energy"):
+            raise CKRMError("allocate", expected="'uniform' or 'energy'", received=repr(allocate))
+        explained = _explained(self.evidence) if allocate == "energy" else None
+
+        def at(share: float) -> Widths:
+            if explained is not None:
+                return rounded(channels, explained(share), floor, multiple)
+            return shared(channels, share, floor, multiple)
+
+        what, value = found
+        if what == "latency":
+            return self._timed(order, at, value)
+        count, now = counted(channels, what)
+        limit = value * now if value <= 1 else value
+        return chosen(channels, order, constrained(at, count, limit, f"narrow to {what}"))
+
+    def build(
+        self,
+        kept: Mapping[str, np.ndarray],
+        *,
+        mend: bool | None = None,
+        ridge: float = RIDGE,
+        recalibrate: bool = False,
+    ) -> keras.Model:
+        """The model with the units that stay, mended where there are images."""
+        alive = self.channels.alive(kept)
+        values = {}
+        if self.evidence.images is not None and mend is not False:
+            values = mended(self.channels, alive, self.evidence.grams, ridge)
+        rewriter = Rewriter(self.channels, alive, values)
+        model = rewriter.build()
+        for note in rewriter.notes:
+            log.warning("narrow %s: %s", model.name, note)
+        if recalibrate:
+            if self.evidence.images is None:
+                raise CKRMError("recalibrate", expected="images", received="none")
+            statistics.recalibrate(model, self.evidence.images)
+        return model
+
+    def checked(self, keep: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Units given by group, checked; a group that is not named stays whole."""
+        return _checked_keep(self.channels, keep)
+
+    def _timed(
+        self, order: Mapping[str, np.ndarray], at: Callable[[float], Widths], share: float
+    ) -> dict[str, np.ndarray]:
+        """The widest network found whose measured latency keeps to a share of the model's."""
+        if share > 1:
+            raise CKRMError("narrow to latency", expected="a share up to 1", received=share)
+        now = latency(self.channels.model)
+
+        def kept_and_time(widths: Widths) -> tuple[dict[str, np.ndarray], float]:
+            kept = chosen(self.channels, order, widths)
+            return kept, latency(self.build(kept, mend=False)) / now
+
+        low, high, best = 0.0, 1.0, None
+        for _ in range(TIMED):
+            middle = (low + high) / 2
+            kept, took = kept_and_time(at(middle))
+            log.info("narrow: %.2f of the widths takes %.2f of the time", middle, took)
+            if took <= share:
+                low, best = middle, kept
+            else:
+                high = middle
+        if best is None:
+            best, took = kept_and_time(at(0.0))
+            if took > share:
+                raise CKRMError(
+                    "narrow to latency",
+                    expected=f"at least {took:.2f} of the model's, what the narrowest takes",
+                    received=share,
+                )
+        return best
 
 
 def _explained(evidence: Evidence) -> Callable[[float], dict[str, float]]:
@@ -215,37 +300,6 @@ def _explained(evidence: Evidence) -> Callable[[float], dict[str, float]]:
         }
 
     return at
-
-
-def _timed(channels: Channels, order: Mapping[str, np.ndarray], at: Any, share: float) -> Any:
-    """The widest network found whose measured latency keeps to a share of the model's."""
-    if share > 1:
-        raise CKRMError("narrow to latency", expected="a share up to 1", received=share)
-    now = latency(channels.model)
-
-    def seconds(widths: Widths) -> float:
-        return latency(_built(channels, channels.alive(chosen(channels, order, widths)), {}))
-
-    low, high, best = 0.0, 1.0, None
-    for _ in range(TIMED):
-        middle = (low + high) / 2
-        widths = at(middle)
-        took = seconds(widths)
-        log.info("narrow: %.2f of the widths takes %.2f of the time", middle, took / now)
-        if took <= share * now:
-            low, best = middle, widths
-        else:
-            high = middle
-    if best is None:
-        best = at(0.0)
-        took = seconds(best)
-        if took > share * now:
-            raise CKRMError(
-                "narrow to latency",
-                expected=f"at least {took / now:.2f} of the model's, what the narrowest takes",
-                received=share,
-            )
-    return chosen(channels, order, best)
 
 
 def _checked_keep(channels: Channels, keep: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -278,7 +332,8 @@ def _checked_keep(channels: Channels, keep: Mapping[str, Any]) -> dict[str, np.n
     return found
 
 
-def _nothing_free(channels: Channels) -> CKRMError:
+def nothing_free(channels: Channels) -> CKRMError:
+    """The error for a model in which no width can be chosen, with the first reasons."""
     reasons = dict.fromkeys(group.reason for group in channels.groups.values() if group.reason)
     return CKRMError(
         f"model {channels.model.name}",

@@ -113,23 +113,24 @@ class Channels:
     @cached_property
     def params(self) -> list[Term]:
         """Trainable parameters, one term a weight."""
-        found, seen = [], set()
+        return self._sizes(self.model.trainable_variables)
+
+    @cached_property
+    def statistics(self) -> list[Term]:
+        """Weights that are not trained, moving statistics among them, one term a weight."""
+        return self._sizes(self.model.non_trainable_weights)
+
+    def _sizes(self, variables: Iterable[Any]) -> list[Term]:
+        wanted = {id(v) for v in variables}
+        found = []
         for path, layer in self.trace.layers:
             if keras_graph.is_model(layer):
                 continue
-            for variable in getattr(layer, "trainable_variables", ()):
-                if id(variable) in seen or not self._trains(variable):
-                    continue
-                seen.add(id(variable))
-                found.append(self._size(path, variable))
+            for variable in getattr(layer, "variables", ()):
+                if id(variable) in wanted:
+                    wanted.remove(id(variable))
+                    found.append(self._size(path, variable))
         return found
-
-    @cached_property
-    def _trainable(self) -> set[int]:
-        return {id(v) for v in self.model.trainable_variables}
-
-    def _trains(self, variable: Any) -> bool:
-        return id(variable) in self._trainable
 
     def _size(self, path: str, variable: Any) -> Term:
         axes = self.trace.uses.get(id(variable), {})

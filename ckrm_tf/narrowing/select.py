@@ -67,42 +67,38 @@ def chosen(
     channels: Channels, order: Mapping[str, np.ndarray], widths: Mapping[str, int]
 ) -> dict[str, np.ndarray]:
     """The first units of each order, so that no tensor is left without a channel."""
-    keep = {name: np.sort(order[name][: widths[name]]) for name in order}
+    keep = {name: order[name][: widths[name]].tolist() for name in order}
     owner = {
-        int(unit): (name, place)
+        unit: (name, place)
         for name, members in channels.units.members.items()
-        for place, unit in enumerate(members)
+        for place, unit in enumerate(members.tolist())
     }
-    for cover in channels.units.covers:
-        _satisfy(cover, owner, order, keep, channels.units.covers)
-    return keep
+    covers = [[owner[unit] for unit in cover] for cover in channels.units.covers]
+    for cover in covers:
+        _cover(cover, covers, order, keep)
+    return {name: np.sort(np.array(places)) for name, places in keep.items()}
 
 
-def _satisfy(
-    cover: frozenset[int],
-    owner: Mapping[int, tuple[str, int]],
+def _cover(
+    cover: list[tuple[str, int]],
+    covers: list[list[tuple[str, int]]],
     order: Mapping[str, np.ndarray],
-    keep: dict[str, np.ndarray],
-    covers: tuple[frozenset[int], ...],
+    keep: dict[str, list[int]],
 ) -> None:
-    places = [owner[unit] for unit in cover]
-    if any(name not in keep or place in keep[name] for name, place in places):
+    """Keep one unit of a tensor that would lose all; the least wanted of its group makes room."""
+
+    def living(places: list[tuple[str, int]]) -> list[tuple[str, int]]:
+        return [(n, p) for n, p in places if n not in keep or p in keep[n]]
+
+    if living(cover):
         return
-    rank = {name: {int(u): r for r, u in enumerate(units)} for name, units in order.items()}
-    name, place = min(places, key=lambda item: rank[item[0]][item[1]])
-    kept = set(keep[name].tolist())
-    needed = {
-        p
-        for other in covers
-        for n, p in (owner[u] for u in other)
-        if n == name and sum(q in keep[m] for m, q in (owner[u] for u in other)) == 1
-    }
-    # The least wanted unit makes room, unless it alone holds another tensor.
-    for unit in reversed(order[name].tolist()):
-        if unit in kept and unit not in needed and len(kept) > 1:
-            kept.remove(unit)
+    name, place = min(cover, key=lambda item: order[item[0]].tolist().index(item[1]))
+    alone = {left[0] for left in map(living, covers) if len(left) == 1}
+    for unit in reversed(keep[name]):
+        if (name, unit) not in alone:
+            keep[name].remove(unit)
             break
-    keep[name] = np.sort(np.array([*kept, place]))
+    keep[name].append(place)
 
 
 @selector("norm", images=False)

@@ -1,4 +1,4 @@
-"""Area under the ROC curve by ranks: binary, per class, macro, and under resampling weights."""
+"""Area under the ROC curve by ranks: binary, per class and macro."""
 
 from __future__ import annotations
 
@@ -49,36 +49,3 @@ def _rank_auc(positive: np.ndarray, scores: np.ndarray) -> np.ndarray:
     negatives = len(positive) - positives
     rank_sum = np.where(positive, ranks, 0.0).sum(axis=0)
     return (rank_sum - positives * (positives + 1) / 2) / (positives * negatives)
-
-
-def weighted_macro_auc(
-    labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray
-) -> np.ndarray:
-    """Macro AUC of each resample, where weight w means that the image was drawn w times.
-
-    Sorts once for all resamples, which makes a bootstrap cost one cumulative sum a resample.
-
-    Args:
-        labels: (n,), class indices, checked.
-        probabilities: (n, classes), checked.
-        weights: (samples, n), not negative; no class may weigh 0 in a sample.
-
-    Returns:
-        (samples,) macro AUCs.
-    """
-    classes = probabilities.shape[1]
-    total = np.zeros(len(weights))
-    for index in range(classes):
-        scores = probabilities[:, index]
-        order = np.argsort(scores, kind="stable")
-        positive = labels[order] == index
-        ordered = weights[:, order]
-        inside, outside = ordered * positive, ordered * ~positive
-        starts = np.flatnonzero(np.diff(scores[order], prepend=-np.inf) > 0)
-        if len(starts) < len(scores):
-            inside = np.add.reduceat(inside, starts, axis=1)
-            outside = np.add.reduceat(outside, starts, axis=1)
-        below = np.cumsum(outside, axis=1) - outside / 2
-        pairs = inside.sum(axis=1) * outside.sum(axis=1)
-        total += np.einsum("ij,ij->i", inside, below) / pairs
-    return total / classes

@@ -102,3 +102,36 @@ def check_confidence(confidence: float) -> float:
     if not 0 < confidence < 1:
         raise CKRMError("confidence", expected="between 0 and 1, such as .95", received=confidence)
     return float(confidence)
+
+
+def check_margin(margin: float) -> float:
+    """`margin` itself, if it is strictly between 0 and 1."""
+    if not 0 < margin < 1:
+        raise CKRMError("margin", expected="between 0 and 1, such as .02", received=margin)
+    return float(margin)
+
+
+def check_folds(labels: np.ndarray, folds: ArrayLike | None, classes: int) -> list[np.ndarray]:
+    """Indices of the images of each fold, or one part of all; every part has every class.
+
+    Args:
+        labels: (n,), checked.
+        folds: (n,), the fold of each image, or None.
+        classes: how many classes each part must have.
+    """
+    if folds is None:
+        return [np.arange(len(labels))]
+    place = np.asarray(folds)
+    if place.shape != labels.shape:
+        raise CKRMError("folds", expected=f"shape {labels.shape}", received=place.shape)
+    names = np.unique(place)
+    parts = [np.flatnonzero(place == name) for name in names]
+    for name, part in zip(names, parts, strict=True):
+        missing = np.flatnonzero(np.bincount(labels[part], minlength=classes) == 0)
+        if len(missing):
+            raise CKRMError(
+                f"fold {name}",
+                expected="every class at least once",
+                received=f"none of class {', '.join(map(str, missing))}",
+            )
+    return parts

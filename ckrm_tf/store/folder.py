@@ -9,6 +9,9 @@ from typing import Any
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.files import write_atomically
 
+# Settings that version 0.1 did not have, and what it did: its folders may be gone on with.
+LATER: dict[str, Any] = {"family": "resnet"}
+
 
 def open_folder(out: str, identity: dict[str, Any]) -> Path:
     """Make the run folder, or check that the one there was begun with the same settings.
@@ -31,6 +34,7 @@ def open_folder(out: str, identity: dict[str, Any]) -> Path:
         write_atomically(marker, json.dumps(identity, indent=2) + "\n")
         return folder
     before = _read_marker(marker)
+    identity = LATER | identity
     # The pixels tell which data they are, wherever the file lies now.
     keys = {*before, *identity} - {"data"}
     changed = [k for k in keys if before.get(k) != identity.get(k)]
@@ -47,7 +51,7 @@ def open_folder(out: str, identity: dict[str, Any]) -> Path:
 
 def _read_marker(marker: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(marker.read_bytes()))
+        return LATER | dict(json.loads(marker.read_bytes()))
     except (ValueError, TypeError) as error:
         raise CKRMError(
             str(marker),

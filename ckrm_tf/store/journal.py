@@ -7,9 +7,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ckrm_tf.design.design import Design
 from ckrm_tf.errors import CKRMError
-from ckrm_tf.families.widths import Widths
-from ckrm_tf.store.record import Training
+from ckrm_tf.families.base import Family
+from ckrm_tf.store.record import SCHEMA, Training
 
 
 class Journal:
@@ -20,17 +21,19 @@ class Journal:
 
     Args:
         path: the file; it need not exist.
+        family: writes its own form of a design beside it, and reads those of version 0.1.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: Path, family: Family) -> None:
+        self.path, self.family = Path(path), family
         self._trainings = {t.key: t for t in self.read()}
 
     def read(self) -> list[Training]:
         """Every whole line, in order.
 
         Raises:
-            CKRMError: a line that is whole but not a training: the file is not a journal.
+            CKRMError: a line that is whole but not a training: the file is not a journal; or one
+                that a later version wrote.
         """
         if not self.path.exists():
             return []
@@ -39,13 +42,18 @@ class Journal:
             # What a crash cuts short is the beginning of a JSON object, or zeros.
             if not line.strip(b"\0\r") or (line.startswith(b"{") and not _is_json(line)):
                 continue
+            data = None
             try:
                 data = json.loads(line)
-                trainings.append(Training.from_dict(data))
+                if data.get("schema", SCHEMA) != SCHEMA:
+                    raise ValueError("another schema")
+                design = self.family.from_record(data).to_dict()
+                trainings.append(Training.from_dict(data | {"design": design}))
             except (ValueError, KeyError, TypeError, AttributeError) as error:
+                later = isinstance(data, dict) and data.get("schema", SCHEMA) != SCHEMA
                 raise CKRMError(
                     f"{self.path.name}, line {number}",
-                    expected="a training",
+                    expected=f"a training of schema {SCHEMA}" if later else "a training",
                     received=repr(line[:60]),
                     hint="Give another --out, or move the file away.",
                 ) from error
@@ -54,14 +62,15 @@ class Journal:
     def __len__(self) -> int:
         return len(self._trainings)
 
-    def find(self, widths: Widths, seed: int, epochs: int) -> Training | None:
+    def find(self, design: Design, seed: int, epochs: int) -> Training | None:
         """The training recorded with these settings, if any."""
-        return self._trainings.get((widths, seed, epochs))
+        return self._trainings.get((design, seed, epochs))
 
     def append(self, training: Training) -> None:
         """Record one training for good."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        line = json.dumps(training.to_dict()).encode()
+        record = training.to_dict() | self.family.to_record(training.design)
+        line = json.dumps(record).encode()
         with self.path.open("ab+") as file:
             if file.tell() and self._torn(file):
                 line = b"\n" + line

@@ -7,9 +7,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ckrm_tf.criteria.base import Signal
-from ckrm_tf.families.widths import Widths
+from ckrm_tf.design.design import Design
 
 COMPLETED, FAILED = "completed", "failed"
+
+# Of a record in a journal. Version 0.1 wrote none, and the widths of a ResNet as its network.
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,7 @@ class Training:
     """One training: a network, a seed, and what came of it.
 
     Attributes:
+        design: the network.
         status: "completed" or "failed".
         val_auc: macro AUC on the validation split, None when failed.
         lam: lambda per measured convolution, by layer name.
@@ -29,7 +33,7 @@ class Training:
         finished: when, ISO 8601 in UTC.
     """
 
-    widths: Widths
+    design: Design
     seed: int
     epochs: int
     status: str
@@ -48,9 +52,9 @@ class Training:
     finished: str = ""
 
     @property
-    def key(self) -> tuple[Widths, int, int]:
+    def key(self) -> tuple[Design, int, int]:
         """What identifies a training within one run: its settings are the run's."""
-        return self.widths, self.seed, self.epochs
+        return self.design, self.seed, self.epochs
 
     @property
     def seconds(self) -> float:
@@ -58,16 +62,17 @@ class Training:
         return self.setup_seconds + self.step_seconds + self.measure_seconds
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
-        return asdict(self) | {
-            "widths": self.widths.to_dict(),
+        """Plain values, ready for JSON, with the version of their form."""
+        return {"schema": SCHEMA} | {
+            **asdict(self),
+            "design": self.design.to_dict(),
             "signals": {k: asdict(s) for k, s in self.signals.items()},
             "lam": dict(self.lam),
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Training:
-        """The inverse of `to_dict`."""
+        """The inverse of `to_dict`; keys that this version does not know are passed over."""
         known = {k: v for k, v in data.items() if k in cls.__dataclass_fields__}
         signals = {k: Signal(**s) for k, s in data.get("signals", {}).items()}
-        return cls(**known | {"widths": Widths.from_dict(data["widths"]), "signals": signals})
+        return cls(**known | {"design": Design.from_dict(data["design"]), "signals": signals})

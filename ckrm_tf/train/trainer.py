@@ -173,6 +173,21 @@ class Trainer:
             step_seconds=done - first,
         )
 
+    def judge(self) -> Trained:
+        """What the model scores with the weights it was built with; no step is taken."""
+        started = time.perf_counter()
+        probabilities = predict(self.model, self.data.val, self.data.scale)
+        labels = self.data.val.labels
+        of_class = probabilities[np.arange(len(labels)), labels]
+        return Trained(
+            val_auc=macro_auc(labels, probabilities),
+            probabilities=probabilities,
+            loss=float(np.mean(-np.log(np.maximum(of_class, np.finfo(np.float64).tiny)))),
+            steps=0,
+            setup_seconds=time.perf_counter() - started,
+            step_seconds=0.0,
+        )
+
     def _prepare(self, steps: int) -> keras.Model:
         """A compiled network with fresh weights: built and traced for the first seed only."""
         # A model that was trained, or looked at, before has weights that are not this seed's.

@@ -1,14 +1,15 @@
-"""What a proposal sees: the trials so far, each with its AUC and the signals of its widths."""
+"""What a proposal sees: the networks so far, each with its AUC and the signals of its widths."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from statistics import fmean
+from typing import Any
 
 from ckrm_tf.criteria.base import SIGNAL_PARTS, Signal
-from ckrm_tf.errors import CKRMError
-from ckrm_tf.families.widths import Widths
+from ckrm_tf.design.design import Design
+from ckrm_tf.store.record import Training
 
 
 @dataclass(frozen=True)
@@ -16,14 +17,14 @@ class Outcome:
     """One finished trial.
 
     Attributes:
-        widths: the network trained.
+        design: the network trained.
         aucs: validation AUC of each seed; empty when the trial failed.
-        signals: what the criterion said of each width, averaged over the seeds.
         params: trainable parameters.
+        signals: what the criterion said of each width, averaged over the seeds.
         failures: further trainings that failed.
     """
 
-    widths: Widths
+    design: Design
     aucs: tuple[float, ...]
     params: int
     signals: Mapping[str, Signal] = field(default_factory=dict)
@@ -39,15 +40,42 @@ class Outcome:
         """Mean validation AUC; below any other when the trial failed."""
         return fmean(self.aucs) if self.aucs else float("-inf")
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return {
+            "design": self.design.to_dict(),
+            "aucs": list(self.aucs),
+            "params": self.params,
+            "signals": {name: asdict(signal) for name, signal in self.signals.items()},
+            "failures": self.failures,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Outcome:
+        """The inverse of `to_dict`."""
+        return cls(
+            Design.from_dict(data["design"]),
+            tuple(data["aucs"]),
+            data["params"],
+            {name: Signal(**signal) for name, signal in data["signals"].items()},
+            data["failures"],
+        )
+
+
+def outcomes(trainings: Iterable[Training]) -> list[Outcome]:
+    """Trainings gathered by network, in the order of their first seed."""
+    aucs = [(t, (t.val_auc,) if t.val_auc is not None else ()) for t in trainings]
+    return merged(Outcome(t.design, auc, t.params, t.signals) for t, auc in aucs)
+
 
 def merged(outcomes: Iterable[Outcome]) -> list[Outcome]:
     """One outcome per network, in order of first appearance: a network may be tried again.
 
     AUCs follow each other; signals are averaged over the seeds.
     """
-    groups: dict[Widths, list[Outcome]] = {}
+    groups: dict[Design, list[Outcome]] = {}
     for outcome in outcomes:
-        groups.setdefault(outcome.widths, []).append(outcome)
+        groups.setdefault(outcome.design, []).append(outcome)
     return [_merge(group) if len(group) > 1 else group[0] for group in groups.values()]
 
 
@@ -62,21 +90,4 @@ def _merge(group: Sequence[Outcome]) -> Outcome:
     signals = {n: Signal(*(mean(n, part) for part in SIGNAL_PARTS)) for n in names}
     aucs = tuple(auc for outcome in heard for auc in outcome.aucs)
     failures = sum(outcome.failures or outcome.failed for outcome in group)
-    return Outcome(group[0].widths, aucs, group[0].params, signals, failures)
-
-
-def acceptable(outcome: Outcome, history: Sequence[Outcome], margin: float) -> bool:
-    """Whether a trial's AUC is at most `margin` below that of the starting network (trial 0)."""
-    return outcome.auc >= history[0].auc - margin
-
-
-def smallest_acceptable(history: Sequence[Outcome], margin: float) -> Outcome:
-    """The trial with the fewest parameters whose AUC is acceptable; trial 0 always is.
-
-    Raises:
-        CKRMError: when the starting network itself could not be trained.
-    """
-    if not history or history[0].failed:
-        raise CKRMError("starting network", expected="a finished training", received="none")
-    good = [o for o in history if acceptable(o, history, margin)]
-    return min(good, key=lambda o: (o.params, -o.auc))
+    return Outcome(group[0].design, aucs, group[0].params, signals, failures)

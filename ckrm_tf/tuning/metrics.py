@@ -1,4 +1,7 @@
-"""What a trial tells its oracle: plain numbers by name, averaged over the trial's seeds."""
+"""What KerasTuner shows of a trial: plain numbers by name, averaged over the trial's seeds.
+
+For display and for KerasTuner's own oracles; nothing here is read back from a name.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from ckrm_tf.criteria.base import SIGNAL_PARTS
 from ckrm_tf.store.record import Training
 
 OBJECTIVE = "score"
+AUC = "val_auc"
 
 
 def trial_metrics(trainings: Sequence[Training], penalty: float) -> dict[str, float]:
@@ -28,14 +32,14 @@ def trial_metrics(trainings: Sequence[Training], penalty: float) -> dict[str, fl
     ckrm = fmean(lam.values()) if lam else 0.0
     metrics = {
         OBJECTIVE: fmean(aucs) - penalty * ckrm,
-        "val_auc": fmean(aucs),
+        AUC: fmean(aucs),
         "ckrm": ckrm,
         "params": float(first.params),
         "macs": float(first.macs),
         "seconds": sum(t.seconds for t in trainings),
         "steps": float(sum(t.steps for t in trainings)),
     }
-    metrics |= {f"val_auc/{i}": auc for i, auc in enumerate(aucs)}
+    metrics |= {f"{AUC}/{i}": auc for i, auc in enumerate(aucs)}
     metrics |= {f"lambda/{name}": value for name, value in lam.items()}
     for width in first.signals:
         for part in SIGNAL_PARTS:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Sequence
 
-from ckrm_tf.families.widths import Widths
+from ckrm_tf.design.axes import Axis
+from ckrm_tf.design.design import Design
+from ckrm_tf.families.base import Family
 from ckrm_tf.tuning.history import Outcome
 from ckrm_tf.tuning.rule import Rule
 
@@ -13,37 +15,43 @@ from ckrm_tf.tuning.rule import Rule
 FINE = 0.9
 
 
-def covers(wide: Widths, narrow: Widths) -> bool:
+def covers(wide: Design, narrow: Design) -> bool:
     """Whether `wide` is at least as wide and deep everywhere."""
-    pairs = zip(wide.items(), narrow.items(), strict=True)
-    return all(a[1] >= b[1] for a, b in pairs)
+    return all(wide[name] >= number for name, number in narrow.items())
 
 
-def adapt(widths: Widths, rule: Rule, new: Callable[[str, int], float]) -> Widths:
-    """Widths with `new(name, width)` for each number, rounded, within [floor, width]."""
-    items = {}
-    for name, width in widths.items():
-        is_depth = name.endswith("/blocks")
-        if is_depth and not rule.depth:
-            items[name] = width
-            continue
-        least = 1 if is_depth else min(rule.floor, width)
-        items[name] = max(least, min(width, round(new(name, width))))
-    return Widths.from_items(items)
+def adapt(
+    design: Design, axes: Sequence[Axis], rule: Rule, new: Callable[[str, int], float]
+) -> Design:
+    """The design with `new(name, number)` for each number, as near as its axis allows.
+
+    No number grows. Depths stay where the rule leaves them alone.
+    """
+    return Design(
+        (axis.name, number)
+        if axis.kind == "depth" and not rule.depth
+        else (axis.name, axis.fit(new(axis.name, number), number, rule.floor))
+        for axis in axes
+        for number in (design[axis.name],)
+    )
 
 
-def shrunk(parent: Outcome, rule: Rule, step: float, group: Collection[str]) -> Widths:
-    """The parent with the widths of a group lowered by a step, further where redundant."""
+def shrunk(
+    parent: Outcome, rule: Rule, step: float, group: Collection[str], axes: Sequence[Axis]
+) -> Design:
+    """The parent with the numbers of a group lowered by a step, further where redundant."""
 
     def new(name: str, width: int) -> float:
         if name not in group:
             return width
         return width * max(rule.keep, _needed(parent, rule, name) * step)
 
-    return adapt(parent.widths, rule, new)
+    return adapt(parent.design, axes, rule, new)
 
 
-def levelled(parent: Outcome, rule: Rule, step: float, groups: Sequence[frozenset[str]]) -> Widths:
+def levelled(
+    parent: Outcome, rule: Rule, step: float, groups: Sequence[frozenset[str]], family: Family
+) -> Design:
     """The parent with the parameters that `shrunk` would leave, taken from the heaviest groups.
 
     Where widths double from stage to stage the last stage has most of the parameters, and as many
@@ -51,9 +59,14 @@ def levelled(parent: Outcome, rule: Rule, step: float, groups: Sequence[frozense
     little, again and again, until the parameters are down: the early widths, which cost little,
     stay until their turn comes. Redundant widths fall further, as in `shrunk`.
     """
-    target = shrunk(parent, rule, step, frozenset().union(*groups)).params()
+    axes = family.axes
 
-    def network(factors: Sequence[float]) -> Widths:
+    def params(design: Design) -> int:
+        return family.cost(design).params
+
+    target = params(shrunk(parent, rule, step, frozenset().union(*groups), axes))
+
+    def network(factors: Sequence[float]) -> Design:
         share = {name: f for group, f in zip(groups, factors, strict=True) for name in group}
 
         def new(name: str, width: int) -> float:
@@ -61,14 +74,14 @@ def levelled(parent: Outcome, rule: Rule, step: float, groups: Sequence[frozense
                 return width
             return width * max(rule.keep, _needed(parent, rule, name) * share[name])
 
-        return adapt(parent.widths, rule, new)
+        return adapt(parent.design, axes, rule, new)
 
     def lowered(factors: Sequence[float], index: int, by: float) -> list[float]:
         return [f * by if i == index else f for i, f in enumerate(factors)]
 
     factors = [1.0 for _ in groups]
-    while (now := network(factors).params()) > target:
-        halved = [network(lowered(factors, i, 0.5)).params() for i in range(len(groups))]
+    while (now := params(network(factors))) > target:
+        halved = [params(network(lowered(factors, i, 0.5))) for i in range(len(groups))]
         # A group at its smallest has nothing to give.
         giving = [(p, i) for i, p in enumerate(halved) if p < now and factors[i] > rule.keep]
         if not giving:
@@ -84,34 +97,34 @@ def _needed(parent: Outcome, rule: Rule, name: str) -> float:
     return signal.needed if signal is not None and redundant else 1.0
 
 
-def grown_back(parent: Outcome, child: Outcome, rule: Rule) -> Widths:
+def grown_back(parent: Outcome, child: Outcome, rule: Rule, axes: Sequence[Axis]) -> Design:
     """The lost child with its non-redundant widths half-way back, geometrically."""
-    before = dict(child.widths.items())
 
     def new(name: str, width: int) -> float:
         signal = child.signals.get(name)
         if signal is not None and signal.redundancy > rule.tolerance:
-            return before[name]
-        return math.sqrt(before[name] * width)
+            return child.design[name]
+        return math.sqrt(child.design[name] * width)
 
-    return adapt(parent.widths, rule, new)
+    return adapt(parent.design, axes, rule, new)
 
 
-def groups_by_redundancy(outcome: Outcome) -> list[frozenset[str]]:
-    """The widths of each stage (the stem belongs to the first), the most redundant stage first.
+def groups_by_redundancy(outcome: Outcome, axes: Sequence[Axis]) -> list[frozenset[str]]:
+    """The names of each group of axes, a stage, the most redundant first.
 
     Where nothing is redundant outright, as after training without a penalty, the finer `excess`
-    decides, and between equals the later stage, which has more parameters.
+    decides, and between equals the later group, which has more parameters.
     """
     groups: dict[str, list[str]] = {}
-    for name, _ in outcome.widths.items():
-        stage = name.partition("/")[0]
-        groups.setdefault("stage1" if stage == "stem" else stage, []).append(name)
+    for axis in axes:
+        groups.setdefault(axis.group, []).append(axis.name)
 
-    def rank(stage: str) -> tuple[float, float, str]:
-        signals = [outcome.signals[n] for n in groups[stage] if n in outcome.signals]
+    def rank(place: tuple[int, list[str]]) -> tuple[float, float, int]:
+        number, names = place
+        signals = [outcome.signals[n] for n in names if n in outcome.signals]
         redundancy = max((s.redundancy for s in signals), default=0.0)
         excess = max((s.excess for s in signals), default=0.0)
-        return redundancy, round(excess, 2), stage
+        return redundancy, round(excess, 2), number
 
-    return [frozenset(groups[stage]) for stage in sorted(groups, key=rank, reverse=True)]
+    ranked = sorted(enumerate(groups.values()), key=rank, reverse=True)
+    return [frozenset(names) for _, names in ranked]

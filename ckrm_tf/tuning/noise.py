@@ -7,7 +7,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from ckrm_tf.criteria.base import Signal
-from ckrm_tf.families.widths import Widths
+from ckrm_tf.design.design import Design
+from ckrm_tf.families.base import Family
 from ckrm_tf.tuning.history import Outcome
 from ckrm_tf.tuning.propose import propose
 from ckrm_tf.tuning.rule import Rule
@@ -27,11 +28,15 @@ class NoisyPropose:
         self.seed = seed
 
     def __call__(
-        self, history: Sequence[Outcome], rule: Rule, running: Collection[Widths] = ()
-    ) -> Widths | None:
+        self,
+        history: Sequence[Outcome],
+        rule: Rule,
+        family: Family,
+        running: Collection[Design] = (),
+    ) -> Design | None:
         """See `propose`."""
         shuffled = [self._shuffled(i, outcome) for i, outcome in enumerate(history)]
-        return propose(shuffled, rule, running)
+        return propose(shuffled, rule, family, running)
 
     def _shuffled(self, index: int, outcome: Outcome) -> Outcome:
         names = sorted(outcome.signals)

@@ -1,4 +1,4 @@
-"""A KerasTuner oracle that reads lambda and validation AUC and proposes the next widths."""
+"""A KerasTuner oracle that reads lambda and validation AUC and proposes the next network."""
 
 from __future__ import annotations
 
@@ -6,49 +6,57 @@ from typing import Any
 
 import keras_tuner
 
-from ckrm_tf.criteria.base import SIGNAL_PARTS, Signal
-from ckrm_tf.families.layout import Layout
-from ckrm_tf.families.widths import Widths
+from ckrm_tf.design.design import Design
+from ckrm_tf.families.base import Family
 from ckrm_tf.tuning.history import Outcome, merged
-from ckrm_tf.tuning.metrics import OBJECTIVE
+from ckrm_tf.tuning.metrics import AUC, OBJECTIVE
 from ckrm_tf.tuning.propose import propose
 from ckrm_tf.tuning.rule import Rule, Strategy
+from ckrm_tf.tuning.space import design_in
 
 # How often the network of a trial was tried before; named as KerasTuner's own "tuner/epochs".
 REPEAT = "tuner/repeat"
+OBSERVED = "observed"
 
 
 class CKRMOracle(keras_tuner.Oracle):
-    """Proposes widths from the history of a search; works in any KerasTuner tuner.
+    """Proposes networks from the history of a search; works in any KerasTuner tuner.
 
-    A trial's hyperparameters are those of `ckrm_tf.tuning.space.declare`, its metrics those of
-    `ckrm_tf.tuning.metrics.trial_metrics`. Trial 0 is the starting network. The objective is
-    `score`: validation AUC minus a weighted CKRM penalty. A network that is proposed again asks for
-    other seeds: its hyperparameters then hold how often it was tried before, as `REPEAT`.
+    A trial's hyperparameters are those of `ckrm_tf.tuning.space.declare`. What came of a trial is
+    told by `observe`, with the signals of its widths; of a trial that nobody told of, the metric
+    `val_auc`, or else the score, is taken, and its network counts as without redundancy. Trial 0
+    is the starting network. The objective is `score`: validation AUC minus a weighted CKRM
+    penalty. A network that is proposed again asks for other seeds: its hyperparameters then hold
+    how often it was tried before, as `REPEAT`.
 
     Args:
-        start: the starting network.
+        family: the networks, their starting one and what they cost.
         rule: settings of the proposal.
         strategy: the pure function that proposes; `propose` by default.
-        layout, input_shape, classes: what the parameter count of a network depends on.
         kwargs: KerasTuner's own, `max_trials` above all.
     """
 
     def __init__(
         self,
-        start: Widths,
+        family: Family,
         rule: Rule | None = None,
         strategy: Strategy = propose,
-        *,
-        layout: Layout | None = None,
-        input_shape: tuple[int, int, int] = (224, 224, 1),
-        classes: int = 3,
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("objective", keras_tuner.Objective(OBJECTIVE, "max"))
         super().__init__(**kwargs)
-        self.start, self.rule, self.strategy = start, rule or Rule(), strategy
-        self.layout, self.input_shape, self.classes = layout, input_shape, classes
+        self.family, self.rule, self.strategy = family, rule or Rule(), strategy
+        self._observed: dict[str, Outcome] = {}
+
+    def observe(self, trial_id: str, outcome: Outcome) -> None:
+        """Tell what came of a trial, before its metrics are reported.
+
+        Args:
+            trial_id: KerasTuner's.
+            outcome: AUC of each seed and the signals of each width, as
+                `ckrm_tf.criteria.signals.width_signals` makes them.
+        """
+        self._observed[trial_id] = outcome
 
     def history(self) -> list[Outcome]:
         """The networks of the finished trials, oldest first; trials of one network are merged."""
@@ -56,40 +64,43 @@ class CKRMOracle(keras_tuner.Oracle):
         return merged(self._outcome(self.trials[t]) for t in done)
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """The next widths as hyperparameter values; see `keras_tuner.Oracle`."""
+        """The next design as hyperparameter values; see `keras_tuner.Oracle`."""
         history = self.history()
-        running = [
-            Widths.from_items(t.hyperparameters.values)
-            for t in self.trials.values()
-            if t.status == "RUNNING"
-        ]
+        running = [self._design(t) for t in self.trials.values() if t.status == "RUNNING"]
         if not history:
-            widths = None if running else self.start
+            design = None if running else self.family.start
             status = "IDLE" if running else "RUNNING"
         else:
-            widths = self.strategy(history, self.rule, running)
-            status = "RUNNING" if widths else "STOPPED"
-        return {"status": status, "values": self._values(widths) if widths else None}
+            design = self.strategy(history, self.rule, self.family, running)
+            status = "RUNNING" if design else "STOPPED"
+        return {"status": status, "values": self._values(design) if design else None}
 
-    def _values(self, widths: Widths) -> dict[str, int]:
+    def get_state(self) -> dict[str, Any]:
+        """See `keras_tuner.Oracle`: what was observed is kept in its file."""
+        observed = {trial: outcome.to_dict() for trial, outcome in self._observed.items()}
+        return dict(super().get_state()) | {OBSERVED: observed}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """See `keras_tuner.Oracle`."""
+        super().set_state(state)
+        observed = state.get(OBSERVED, {})
+        self._observed = {t: Outcome.from_dict(data) for t, data in observed.items()}
+
+    def _values(self, design: Design) -> dict[str, int]:
         """The hyperparameters of the next trial, with REPEAT when the network was tried before."""
-        before = [Widths.from_items(t.hyperparameters.values) for t in self.trials.values()]
-        times = before.count(widths)
-        return dict(widths.items()) | ({REPEAT: times} if times else {})
+        before = [self._design(trial) for trial in self.trials.values()]
+        times = before.count(design)
+        return design.to_dict() | ({REPEAT: times} if times else {})
+
+    def _design(self, trial: keras_tuner.engine.trial.Trial) -> Design:
+        return design_in(trial.hyperparameters.values, self.family.axes)
 
     def _outcome(self, trial: keras_tuner.engine.trial.Trial) -> Outcome:
-        widths = Widths.from_items(trial.hyperparameters.values)
-        params = widths.params(self.input_shape, self.classes, self.layout)
+        design = self._design(trial)
         if trial.status != "COMPLETED":
-            return Outcome(widths, (), params)
-        metrics = {name: trial.metrics.get_last_value(name) for name in trial.metrics.metrics}
-        aucs = tuple(metrics[n] for n in sorted(metrics) if n.startswith("val_auc/"))
-        return Outcome(widths, aucs, params, _signals(metrics))
-
-
-def _signals(metrics: dict[str, float]) -> dict[str, Signal]:
-    widths = {n.removeprefix("signal/").rpartition("/")[0] for n in metrics if "signal/" in n}
-    return {
-        width: Signal(*(metrics[f"signal/{width}/{part}"] for part in SIGNAL_PARTS))
-        for width in sorted(widths)
-    }
+            return Outcome(design, (), self.family.cost(design).params)
+        if trial.trial_id in self._observed:
+            return self._observed[trial.trial_id]
+        metrics = trial.metrics
+        auc = metrics.get_last_value(AUC) if AUC in metrics.metrics else trial.score
+        return Outcome(design, (float(auc),), self.family.cost(design).params)

@@ -1,4 +1,4 @@
-"""History of a search -> the next widths. Pure: no Keras, no files, no clock, no chance.
+"""History of a search -> the next design. Pure: no Keras, no files, no clock, no chance.
 
 The same history gives the same proposal, so a search resumes by replaying its journal, and any
 tuner can host the function.
@@ -15,8 +15,8 @@ The rule, from the smallest acceptable network so far (the parent):
 4. Shrink one stage alone, the most redundant first; then all of this by gentler steps.
 
 5. One AUC is partly chance: before anything is made of what a child lost, the parent is trained
-   with further seeds, and so is the starting network that both are held against. Widths that are in
-   the history already ask for that.
+   with further seeds, and so is the starting network that both are held against. A design that is
+   in the history already asks for that.
 
 A move is skipped when it saves too little to be worth a training, or when a network at least as
 wide everywhere has clearly lost the AUC, by twice the margin: a smaller loss may be the seed's.
@@ -26,8 +26,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from ckrm_tf.families.widths import Widths
-from ckrm_tf.tuning.history import Outcome, acceptable, smallest_acceptable
+from ckrm_tf.design.design import Design
+from ckrm_tf.families.base import Family
+from ckrm_tf.judge.select import acceptable, smallest_acceptable
+from ckrm_tf.tuning.history import Outcome
 from ckrm_tf.tuning.moves import covers, groups_by_redundancy, grown_back, levelled, shrunk
 from ckrm_tf.tuning.rule import Rule
 
@@ -36,41 +38,42 @@ CLEARLY = 2.0
 
 
 def propose(
-    history: Sequence[Outcome], rule: Rule, running: Collection[Widths] = ()
-) -> Widths | None:
-    """The next widths, or None when every move from the best network has been tried.
+    history: Sequence[Outcome], rule: Rule, family: Family, running: Collection[Design] = ()
+) -> Design | None:
+    """The next design, or None when every move from the best network has been tried.
 
     Args:
         history: one outcome per network, in order; the first is the starting network's.
         rule: see `Rule`.
+        family: what may change, and what a network costs.
         running: networks being trained elsewhere, not to be proposed again.
 
     Raises:
         CKRMError: when the history is empty or its first trial failed.
     """
     parent = smallest_acceptable(history, rule.margin)
-    tried = {outcome.widths for outcome in history} | set(running)
+    tried = {outcome.design for outcome in history} | set(running)
     # A training that failed says nothing about the AUC of narrower networks.
     lost = [o for o in history if not o.failed and not acceptable(o, history, rule.margin)]
-    enough = (1 - rule.least) * parent.widths.params()
+    enough = (1 - rule.least) * family.cost(parent.design).params
     doubted = _doubted(parent, history[0], lost, rule)
     if doubted is not None and doubted not in running:
         return doubted
     clearly = [o for o in lost if not acceptable(o, history, CLEARLY * rule.margin)]
-    for widths in _moves(parent, lost, rule):
-        hopeless = any(covers(outcome.widths, widths) for outcome in clearly)
-        if widths not in tried and not hopeless and widths.params() <= enough:
-            return widths
+    for design in _moves(parent, lost, rule, family):
+        hopeless = any(covers(outcome.design, design) for outcome in clearly)
+        if design not in tried and not hopeless and family.cost(design).params <= enough:
+            return design
     return None
 
 
-def _doubted(parent: Outcome, start: Outcome, lost: Sequence[Outcome], rule: Rule) -> Widths | None:
+def _doubted(parent: Outcome, start: Outcome, lost: Sequence[Outcome], rule: Rule) -> Design | None:
     """The parent, or the start while it has fewer seeds, when a child lost and seeds are left."""
     fewer = start if _tries(start) < _tries(parent) else parent
     if _tries(fewer) >= rule.repeats:
         return None
-    lost_child = any(covers(parent.widths, child.widths) for child in lost)
-    return fewer.widths if lost_child else None
+    lost_child = any(covers(parent.design, child.design) for child in lost)
+    return fewer.design if lost_child else None
 
 
 def _tries(outcome: Outcome) -> int:
@@ -78,21 +81,26 @@ def _tries(outcome: Outcome) -> int:
     return len(outcome.aucs) + outcome.failures
 
 
-def _moves(parent: Outcome, lost: Sequence[Outcome], rule: Rule) -> Iterator[Widths]:
+def _moves(
+    parent: Outcome, lost: Sequence[Outcome], rule: Rule, family: Family
+) -> Iterator[Design]:
     """Candidate networks, the most promising first."""
-    groups = groups_by_redundancy(parent)
-    children = [child for child in lost if covers(parent.widths, child.widths)]
+    groups = groups_by_redundancy(parent, family.axes)
+    children = [child for child in lost if covers(parent.design, child.design)]
     for step in (rule.bold, *rule.gentle):
-        yield _narrowed(parent, rule, step, groups)
+        yield _narrowed(parent, rule, step, groups, family)
         for kept in reversed(groups):
-            yield _narrowed(parent, rule, step, [group for group in groups if group != kept])
+            others = [group for group in groups if group != kept]
+            yield _narrowed(parent, rule, step, others, family)
         if children:
-            yield grown_back(parent, children[-1], rule)
+            yield grown_back(parent, children[-1], rule, family.axes)
         for group in groups:
-            yield shrunk(parent, rule, step, group)
+            yield shrunk(parent, rule, step, group, family.axes)
 
 
-def _narrowed(parent: Outcome, rule: Rule, step: float, groups: Sequence[frozenset[str]]) -> Widths:
+def _narrowed(
+    parent: Outcome, rule: Rule, step: float, groups: Sequence[frozenset[str]], family: Family
+) -> Design:
     if rule.level:
-        return levelled(parent, rule, step, groups)
-    return shrunk(parent, rule, step, frozenset().union(*groups))
+        return levelled(parent, rule, step, groups, family)
+    return shrunk(parent, rule, step, frozenset().union(*groups), family.axes)

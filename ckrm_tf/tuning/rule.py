@@ -6,8 +6,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from ckrm_tf.design.design import Design
 from ckrm_tf.errors import CKRMError
-from ckrm_tf.families.widths import Widths
+from ckrm_tf.families.base import Family
 from ckrm_tf.tuning.history import Outcome
 
 
@@ -23,7 +24,7 @@ class Rule:
         tolerance: redundancy up to this counts as none.
         least: smallest share of the parent's parameters that a move must save.
         floor: smallest width.
-        depth: shrink blocks per stage too.
+        depth: shrink depths too, such as the blocks of a stage.
         level: take parameters from the heaviest stages first; else every width shrinks alike.
         repeats: seeds that the parent, and the starting network, are trained with once a child has
             lost the AUC; 1 takes every AUC at its word.
@@ -51,9 +52,13 @@ class Rule:
 
 
 class Strategy(Protocol):
-    """Anything that maps a history to the next widths, or None when it has nothing left."""
+    """Anything that maps a history to the next design, or None when it has nothing left."""
 
     def __call__(
-        self, history: Sequence[Outcome], rule: Rule, running: Collection[Widths] = ()
-    ) -> Widths | None:
-        """The next widths to try."""
+        self,
+        history: Sequence[Outcome],
+        rule: Rule,
+        family: Family,
+        running: Collection[Design] = (),
+    ) -> Design | None:
+        """The next design to try."""

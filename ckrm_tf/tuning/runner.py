@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,14 +15,16 @@ from ckrm_tf.criteria.base import Criterion
 from ckrm_tf.criteria.ckrm import ckrm_signal
 from ckrm_tf.criteria.signals import width_signals
 from ckrm_tf.data.dataset import Dataset
-from ckrm_tf.families.layout import Layout
-from ckrm_tf.families.resnet_model import resnet
-from ckrm_tf.families.widths import Widths
+from ckrm_tf.design.design import Design
+from ckrm_tf.families.base import Family
 from ckrm_tf.measures.table import measured_lambdas
 from ckrm_tf.store.journal import Journal
 from ckrm_tf.store.record import COMPLETED, FAILED, Training
 from ckrm_tf.train.recipe import Recipe
 from ckrm_tf.train.trainer import Trainer
+
+# Characters of a file name; file systems take 255.
+LONGEST = 200
 
 
 class Runner:
@@ -31,12 +34,12 @@ class Runner:
         data: the data set; its test split is not touched.
         recipe: the training recipe, the same for every network.
         journal: where trainings are recorded, and looked up instead of being run again.
-        layout: the fixed part of the networks.
+        family: builds the networks, prices them and says which kernels speak for a width.
         criterion: makes the signals that steer the search.
         weights_dir: where the weights of each training are kept, or None to keep none.
         on_training: called with each training, new or looked up, and whether it was new.
         make_trainer: makes the trainer of one architecture; replaced by other training methods.
-        make_callbacks: makes the Keras callbacks of one training from its widths and seed.
+        make_callbacks: makes the Keras callbacks of one training from its design and seed.
     """
 
     def __init__(
@@ -44,40 +47,34 @@ class Runner:
         data: Dataset,
         recipe: Recipe,
         journal: Journal,
+        family: Family,
         *,
-        layout: Layout | None = None,
         criterion: Criterion = ckrm_signal,
         weights_dir: Path | None = None,
         on_training: Callable[[Training, bool], None] | None = None,
-        make_trainer: Callable[[Widths, Recipe], Trainer] | None = None,
-        make_callbacks: Callable[[Widths, int], Sequence[keras.callbacks.Callback]] | None = None,
+        make_trainer: Callable[[Design, Recipe], Trainer] | None = None,
+        make_callbacks: Callable[[Design, int], Sequence[keras.callbacks.Callback]] | None = None,
     ) -> None:
         self.data, self.recipe, self.journal = data, recipe, journal
-        self.layout, self.criterion = layout or Layout(), criterion
+        self.family, self.criterion = family, criterion
         self.weights_dir, self.on_training = weights_dir, on_training
         self.make_trainer = make_trainer or self.plain_trainer
-        self.make_callbacks = make_callbacks or (lambda widths, seed: ())
-        self._trainer: tuple[Widths, Recipe, Trainer] | None = None
+        self.make_callbacks = make_callbacks or (lambda design, seed: ())
+        self._trainer: tuple[Design, Recipe, Trainer] | None = None
 
-    def build(self, widths: Widths) -> keras.Model:
-        """The network of these widths, with the recipe's regulariser."""
-        return resnet(
-            widths,
-            self.data.input_shape,
-            self.data.classes,
-            layout=self.layout,
-            kernel_regularizer=self.recipe.regularizer(),
-        )
+    def build(self, design: Design) -> keras.Model:
+        """The network of this design, with the recipe's regulariser."""
+        return self.family.build(design, kernel_regularizer=self.recipe.regularizer())
 
-    def plain_trainer(self, widths: Widths, recipe: Recipe) -> Trainer:
+    def plain_trainer(self, design: Design, recipe: Recipe) -> Trainer:
         """A trainer by cross-entropy alone."""
-        return Trainer(lambda: self.build(widths), self.data, recipe)
+        return Trainer(lambda: self.build(design), self.data, recipe)
 
-    def run(self, widths: Widths, seed: int, epochs: int | None = None) -> Training:
+    def run(self, design: Design, seed: int, epochs: int | None = None) -> Training:
         """Train once, or return the journal's record of it; a failure is a record too."""
         epochs = epochs or self.recipe.epochs
-        known = self.journal.find(widths, seed, epochs)
-        training = known or self._train(widths, seed, epochs)
+        known = self.journal.find(design, seed, epochs)
+        training = known or self._train(design, seed, epochs)
         if self.on_training is not None:
             self.on_training(training, known is None)
         return training
@@ -87,26 +84,29 @@ class Runner:
         self._trainer = None
         keras.backend.clear_session()
 
-    def weights_path(self, widths: Widths, seed: int) -> Path | None:
+    def weights_path(self, design: Design, seed: int) -> Path | None:
         """Where the weights of a training are kept."""
         if self.weights_dir is None:
             return None
-        return self.weights_dir / f"{self.name(widths, seed)}.weights.h5"
+        return self.weights_dir / f"{self.name(design, seed)}.weights.h5"
 
     @staticmethod
-    def name(widths: Widths, seed: int) -> str:
-        """A file name for a training: its numbers in the order of `Widths.items`."""
-        return "_".join(str(n) for _, n in widths.items()) + f"_seed{seed}"
+    def name(design: Design, seed: int) -> str:
+        """A file name for a training: the numbers of its design, or a hash of many."""
+        numbers = "_".join(map(str, design.values()))
+        if len(numbers) > LONGEST:
+            numbers = hashlib.sha256(design.to_json().encode()).hexdigest()[:32]
+        return f"{numbers}_seed{seed}"
 
-    def _train(self, widths: Widths, seed: int, epochs: int) -> Training:
-        cost = widths.cost(self.data.input_shape, self.data.classes, self.layout)
+    def _train(self, design: Design, seed: int, epochs: int) -> Training:
+        cost = self.family.cost(design)
         started, cpu = time.perf_counter(), time.process_time()
         try:
-            training = self._train_and_measure(widths, seed, epochs, cost.params, cost.macs)
+            training = self._train_and_measure(design, seed, epochs, cost.params, cost.macs)
         except Exception as error:  # whatever a training dies of is recorded; the search goes on
             self.release()
             training = Training(
-                widths,
+                design,
                 seed,
                 epochs,
                 FAILED,
@@ -121,19 +121,22 @@ class Runner:
         return training
 
     def _train_and_measure(
-        self, widths: Widths, seed: int, epochs: int, params: int, macs: int
+        self, design: Design, seed: int, epochs: int, params: int, macs: int
     ) -> Training:
-        trainer = self._trainer_of(widths, epochs)
-        trained = trainer.train(seed, self.make_callbacks(widths, seed))
+        trainer = self._trainer_of(design, epochs)
+        if self.family.given(design):
+            trained = trainer.judge()
+        else:
+            trained = trainer.train(seed, self.make_callbacks(design, seed))
         started = time.perf_counter()
-        signals = width_signals(trainer.model, self.criterion)
+        signals = width_signals(trainer.model, self.family, self.criterion)
         lam = measured_lambdas(trainer.model)
-        path = self.weights_path(widths, seed)
+        path = self.weights_path(design, seed)
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             trainer.model.save_weights(path)
         return Training(
-            widths,
+            design,
             seed,
             epochs,
             COMPLETED,
@@ -150,12 +153,12 @@ class Runner:
             finished=_now(),
         )
 
-    def _trainer_of(self, widths: Widths, epochs: int) -> Trainer:
+    def _trainer_of(self, design: Design, epochs: int) -> Trainer:
         """The trainer of this architecture: traced once for all its seeds."""
         recipe = self.recipe.with_epochs(epochs)
-        if self._trainer is None or self._trainer[:2] != (widths, recipe):
+        if self._trainer is None or self._trainer[:2] != (design, recipe):
             self.release()
-            self._trainer = (widths, recipe, self.make_trainer(widths, recipe))
+            self._trainer = (design, recipe, self.make_trainer(design, recipe))
         return self._trainer[2]
 
 

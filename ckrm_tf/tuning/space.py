@@ -1,51 +1,64 @@
-"""The search space: KerasTuner hyperparameters <-> Widths."""
+"""The search space: KerasTuner hyperparameters <-> designs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 import keras_tuner
 
-from ckrm_tf.families.widths import Widths
+from ckrm_tf.design.axes import Axis
+from ckrm_tf.design.design import Design
+from ckrm_tf.families.base import Family
 
 
-def declare(hp: keras_tuner.HyperParameters, start: Widths, floor: int = 4) -> Widths:
-    """Declare every width as an integer hyperparameter and return the widths `hp` holds.
+def declare(hp: keras_tuner.HyperParameters, axes: Sequence[Axis], floor: int = 4) -> Design:
+    """Declare every axis as an integer hyperparameter and return the design that `hp` holds.
 
-    Widths range from `floor` to the starting network's on a logarithmic scale, blocks from 1;
-    the default is the starting network.
+    Widths range from `floor` to the starting network's on a logarithmic scale, or by the multiples
+    of their axis, depths from 1; the default is the starting network.
 
     Args:
         hp: the hyperparameters of a trial.
-        start: the widest network of the space.
+        axes: those of a family.
         floor: smallest width.
     """
-    items = {}
-    for name, width in start.items():
-        if name.endswith("/blocks"):
-            items[name] = hp.Int(name, 1, width, default=width)
-        else:
-            items[name] = hp.Int(name, min(floor, width), width, default=width, sampling="log")
-    return Widths.from_items(items)
+    numbers = {}
+    for axis in axes:
+        options: dict[str, Any] = {"default": axis.size}
+        if axis.multiple > 1:
+            options["step"] = axis.multiple
+        elif axis.kind == "width":
+            options["sampling"] = "log"
+        numbers[axis.name] = hp.Int(axis.name, axis.least(floor), axis.size, **options)
+    return Design(numbers)
 
 
-class ResNetHyperModel(keras_tuner.HyperModel):
+def design_in(values: Mapping[str, Any], axes: Sequence[Axis]) -> Design:
+    """The design among the values of a trial's hyperparameters."""
+    return Design((axis.name, int(values[axis.name])) for axis in axes)
+
+
+class FamilyHyperModel(keras_tuner.HyperModel):
     """The networks of a search, for any KerasTuner tuner.
 
     Args:
-        start: the widest network, and the default.
-        build_network: makes the model of given widths.
+        family: its axes are the space, its starting network the default.
+        build_network: makes the model of a design; the family's own by default.
         floor: smallest width.
     """
 
     def __init__(
-        self, start: Widths, build_network: Callable[[Widths], keras.Model], floor: int = 4
+        self,
+        family: Family,
+        build_network: Callable[[Design], keras.Model] | None = None,
+        floor: int = 4,
     ) -> None:
-        super().__init__(name="ckrm_resnet")
-        self.start, self.build_network, self.floor = start, build_network, floor
+        super().__init__(name=f"ckrm_{family.name}")
+        self.family, self.floor = family, floor
+        self.build_network = build_network or family.build
 
     def build(self, hp: Any) -> keras.Model:
-        """The model of the widths that `hp` holds."""
-        return self.build_network(declare(hp, self.start, self.floor))
+        """The model of the design that `hp` holds."""
+        return self.build_network(declare(hp, self.family.axes, self.floor))

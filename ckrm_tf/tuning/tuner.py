@@ -9,17 +9,17 @@ from typing import Any
 import keras_tuner
 from keras_tuner.errors import FailedTrialError
 
-from ckrm_tf.families.widths import Widths
 from ckrm_tf.files import first_unused
 from ckrm_tf.store.record import FAILED, Training
+from ckrm_tf.tuning.history import outcomes
 from ckrm_tf.tuning.metrics import trial_metrics
-from ckrm_tf.tuning.oracle import REPEAT
+from ckrm_tf.tuning.oracle import REPEAT, CKRMOracle
 from ckrm_tf.tuning.runner import Runner
-from ckrm_tf.tuning.space import ResNetHyperModel
+from ckrm_tf.tuning.space import FamilyHyperModel, design_in
 
 
 class CKRMTuner(keras_tuner.engine.base_tuner.BaseTuner):
-    """Runs the trials of any KerasTuner oracle over the widths of a ResNet.
+    """Runs the trials of any KerasTuner oracle over the networks of a family.
 
     A search resumes by being run again: the oracle proposes what it proposed, and the runner
     finds those trainings in its journal. KerasTuner's own files are written beside, into a new
@@ -28,7 +28,6 @@ class CKRMTuner(keras_tuner.engine.base_tuner.BaseTuner):
     Args:
         oracle: a `CKRMOracle`, or any other.
         runner: trains, measures, keeps the journal.
-        start: the widest network of the space.
         seeds: the seeds each trial is trained with, at least one; a network tried again gets those
             that follow.
         directory: where KerasTuner's files go.
@@ -42,7 +41,6 @@ class CKRMTuner(keras_tuner.engine.base_tuner.BaseTuner):
         self,
         oracle: keras_tuner.Oracle,
         runner: Runner,
-        start: Widths,
         *,
         seeds: Sequence[int],
         directory: Path,
@@ -56,7 +54,7 @@ class CKRMTuner(keras_tuner.engine.base_tuner.BaseTuner):
         self._bar: float | None = None
         super().__init__(
             oracle,
-            ResNetHyperModel(start, runner.build, floor),
+            FamilyHyperModel(runner.family, runner.build, floor),
             directory=str(directory),
             project_name=first_unused(directory, lambda n: f"session{n}").name,
         )
@@ -69,17 +67,19 @@ class CKRMTuner(keras_tuner.engine.base_tuner.BaseTuner):
             FailedTrialError: when no seed could be trained; the reasons are in the journal.
         """
         values = trial.hyperparameters.values
-        widths = Widths.from_items(values)
+        design = design_in(values, self.runner.family.axes)
         epochs = values.get("tuner/epochs")
         trainings: list[Training] = []
         for seed in self._seeds_of(values):
-            trainings.append(self.runner.run(widths, seed, epochs))
+            trainings.append(self.runner.run(design, seed, epochs))
             if self._is_hopeless(trainings[-1]):
                 break
         self.runner.release()
         done = [t for t in trainings if t.status != FAILED]
         if not done:
             raise FailedTrialError(trainings[0].reason or "training failed")
+        if isinstance(self.oracle, CKRMOracle):
+            self.oracle.observe(trial.trial_id, *outcomes(done))
         metrics = trial_metrics(done, self.penalty)
         if self._bar is None and self.hopeless is not None:
             self._bar = metrics["val_auc"] - self.hopeless
@@ -103,9 +103,9 @@ class CKRMTuner(keras_tuner.engine.base_tuner.BaseTuner):
             FileNotFoundError: when the runner keeps no weights.
         """
         values = trial.hyperparameters.values
-        widths = Widths.from_items(values)
-        model = self.runner.build(widths)
-        path = self.runner.weights_path(widths, self._seeds_of(values)[0])
+        design = design_in(values, self.runner.family.axes)
+        model = self.runner.build(design)
+        path = self.runner.weights_path(design, self._seeds_of(values)[0])
         if path is None:
             raise FileNotFoundError("this search kept no weights: give the runner a weights_dir")
         model.load_weights(path)

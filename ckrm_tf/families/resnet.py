@@ -1,0 +1,150 @@
+"""Bottleneck ResNets as a family: `Widths` under the names of a `Design`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from ckrm_tf.design.axes import Axis
+from ckrm_tf.design.cost import Cost
+from ckrm_tf.design.design import Design
+from ckrm_tf.families.base import Family, StartOptions
+from ckrm_tf.families.layout import Layout
+from ckrm_tf.families.widths import Widths
+from ckrm_tf.layers.slim_shape import fold_count
+
+if TYPE_CHECKING:
+    import keras
+
+    from ckrm_tf.measures.kernels import ConvolutionKernel
+
+
+@dataclass(frozen=True)
+class ResNetFamily(Family):
+    """The networks that `ckrm_tf.resnet` builds, in one layout, for one input.
+
+    Attributes:
+        widths: the starting network.
+        input_shape: (height, width, channels) of one image.
+        classes: number of outputs.
+        layout: what surrounds the widths; the paper's network by default.
+
+    Example:
+        >>> family = ResNetFamily(Widths.standard())
+        >>> family.cost(family.start).params
+        23534467
+    """
+
+    name = "resnet"
+
+    widths: Widths
+    input_shape: tuple[int, int, int] = (224, 224, 1)
+    classes: int = 3
+    layout: Layout = field(default_factory=Layout)
+
+    @classmethod
+    def from_options(
+        cls, options: StartOptions, input_shape: tuple[int, int, int], classes: int
+    ) -> ResNetFamily:
+        """The family whose starting network follows the paper's rule (2212.00272, Table 2)."""
+        widths = Widths.from_rule(options.filters, options.growth, options.blocks)
+        layout = Layout(conv=options.conv, ratio=options.ratio)  # type: ignore[arg-type]
+        return cls(widths, input_shape, classes, layout)
+
+    @property
+    def start(self) -> Design:
+        """See `Family`."""
+        return self.widths.to_design()
+
+    @cached_property
+    def axes(self) -> tuple[Axis, ...]:
+        """See `Family`; the stem belongs to the first stage."""
+        found = []
+        for name, size in self.widths.items():
+            stage, _, part = name.partition("/")
+            found.append(
+                Axis(
+                    name,
+                    size,
+                    "depth" if part == "blocks" else "width",
+                    "stage1" if stage == "stem" else stage,
+                    multiple=self._multiple() if part == "mid" else 1,
+                )
+            )
+        return tuple(found)
+
+    def _multiple(self) -> int:
+        """What the channels of a 3x3 must divide by, for its groups."""
+        layout = self.layout
+        if layout.conv == "plain" or layout.groups == (layout.bottom_groups or 1) == 1:
+            return layout.groups
+        folds = fold_count(layout.ratio)
+        return folds * math.lcm(layout.groups, 2 * (layout.bottom_groups or 1))
+
+    def cost(self, design: Design) -> Cost:
+        """See `Family`."""
+        return Widths.from_items(design).cost(self.input_shape, self.classes, self.layout)
+
+    def build(self, design: Design, *, kernel_regularizer: Any = None) -> keras.Model:
+        """See `Family`."""
+        from ckrm_tf.families.resnet_model import resnet  # noqa: PLC0415 - arithmetic needs no Keras
+
+        return resnet(
+            Widths.from_items(design),
+            self.input_shape,
+            self.classes,
+            layout=self.layout,
+            kernel_regularizer=kernel_regularizer,
+        )
+
+    def kernels(self, model: keras.Model) -> Mapping[str, Sequence[ConvolutionKernel]]:
+        """See `Family`.
+
+        `stem/filters` hears the stem, `stageN/mid` the 3x3 convolutions of the stage, `stageN/out`
+        its last 1x1 convolutions and shortcut, which feed one sum and so share their filters. Of a
+        SlimConv in place of the 3x3 only its two 3x3 convolutions are heard: its others make
+        weights and channels of its own.
+        """
+        from ckrm_tf.measures.kernels import comparable_kernels  # noqa: PLC0415 - as above
+
+        found: dict[str, list[ConvolutionKernel]] = {}
+        for kernel in comparable_kernels(model):
+            axis = _axis_of(kernel.name, inner=kernel.pointwise)
+            if axis is not None:
+                found.setdefault(axis, []).append(kernel)
+        return found
+
+    def describe(self, design: Design) -> str:
+        """See `Family`."""
+        return str(Widths.from_items(design))
+
+    def facts(self) -> dict[str, Any]:
+        """See `Family`."""
+        return {"layout": asdict(self.layout)}
+
+    def to_record(self, design: Design) -> dict[str, Any]:
+        """See `Family`; `widths` is the form of `Widths.to_dict`."""
+        return super().to_record(design) | {"widths": Widths.from_items(design).to_dict()}
+
+    def from_record(self, record: Mapping[str, Any]) -> Design:
+        """See `Family`; records of version 0.1 have `widths` alone."""
+        form = record.get("widths", record)
+        if "design" not in record and isinstance(form, Mapping) and "stages" in form:
+            return self.checked(Widths.from_dict(form).to_design())
+        return super().from_record(record)
+
+
+def _axis_of(name: str, *, inner: bool) -> str | None:
+    """The axis that a convolution named by `ckrm_tf.families.resnet_model` speaks for."""
+    if name == "stem_conv":
+        return "stem/filters"
+    # `stage1_block1_conv2`, or inside a SlimConv `stage1_block1_conv2/conv_top`.
+    layer, _, part = name.partition("/")
+    stage, _, rest = layer.partition("_")
+    place = rest.partition("_")[2]
+    if place == "conv2" and not (part and inner):
+        return f"{stage}/mid"
+    return f"{stage}/out" if place in ("conv3", "shortcut") else None

@@ -1,0 +1,130 @@
+"""Read a saved Keras model, or say in one line why not."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import keras
+from keras import layers
+
+from ckrm_tf.errors import CKRMError
+from ckrm_tf.layers.cam import CAMHead
+from ckrm_tf.layers.slim_conv import SlimConv2D
+
+SUFFIXES = (".keras", ".h5", ".hdf5")
+LONGEST = 300
+
+
+class _WithoutGroups:
+    """Keras 2 wrote `groups: 1` for layers that take no groups in Keras 3."""
+
+    kind: Any
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """The layer of this version of Keras."""
+        if config.get("groups", 1) == 1:
+            config = {key: value for key, value in config.items() if key != "groups"}
+        return cls.kind.from_config(config)
+
+
+KEPT = {"SlimConv2D": SlimConv2D, "CAMHead": CAMHead}
+FROM_KERAS_2 = {
+    kind.__name__: type(f"Keras2{kind.__name__}", (_WithoutGroups,), {"kind": kind})
+    for kind in (layers.DepthwiseConv2D, layers.Conv2DTranspose, layers.SeparableConv2D)
+}
+
+
+def load_model(
+    path: str | os.PathLike[str], *, custom: str | None = None, unsafe: bool = False
+) -> keras.Model:
+    """A saved Keras model, as it is compiled or not.
+
+    Args:
+        path: a `.keras`, `.h5` or `.hdf5` file.
+        custom: a Python file, or a module's name, that defines and registers the model's own
+            layers; it is run.
+        unsafe: allow code inside the file to run (`Lambda` layers). Only for files you trust.
+
+    Raises:
+        CKRMError: no such file, or the cause why Keras cannot make a model of it.
+    """
+    file = Path(path).expanduser()
+    if not file.is_file():
+        received = "a folder" if file.is_dir() else "no such file"
+        raise CKRMError(
+            f"model {path}", expected=f"a file ending in {', '.join(SUFFIXES)}", received=received
+        )
+    known: dict[str, Any] = dict(KEPT)
+    if custom is not None:
+        known |= _layers_of(custom)
+    if file.suffix != ".keras":
+        known |= FROM_KERAS_2
+    try:
+        with warnings.catch_warnings():
+            # The optimizer's state is not wanted; a missing one is no concern.
+            warnings.simplefilter("ignore")
+            return keras.models.load_model(
+                file, custom_objects=known, compile=False, safe_mode=not unsafe
+            )
+    except Exception as error:  # whatever Keras, zipfile or h5py raise
+        raise CKRMError(
+            f"model {path}",
+            expected="a Keras model that this version can rebuild",
+            received=cause(error),
+            hint=_hint(error, custom, unsafe),
+        ) from error
+
+
+def cause(error: BaseException) -> str:
+    """The innermost cause of an error in one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = [line for line in lines if not line.startswith(("config=", "{"))]
+    text = " ".join(told or lines or [type(error).__name__])
+    for mark in ("Exception encountered:", "Error encountered during deserialization:"):
+        if mark in text:
+            text = text.rpartition(mark)[2].strip()
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
+def _hint(error: BaseException, custom: str | None, unsafe: bool) -> str | None:
+    text = str(error)
+    if not unsafe and ("safe_mode" in text or "Lambda" in text or "lambda" in text):
+        return "--unsafe allows code inside a file that you trust."
+    if custom is None and ("custom" in text or "register" in text or "Unknown layer" in text):
+        return "--custom FILE.py names a module that defines the model's own layers."
+    return None
+
+
+def _layers_of(custom: str) -> dict[str, Any]:
+    """The layer classes of a module, imported by name or from a file."""
+    try:
+        if custom.endswith(".py"):
+            file = Path(custom).expanduser()
+            spec = importlib.util.spec_from_file_location(file.stem, file)
+            if spec is None or spec.loader is None or not file.is_file():
+                raise ImportError("no such file")
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[file.stem] = module
+            spec.loader.exec_module(module)
+        else:
+            module = importlib.import_module(custom)
+    except Exception as error:  # whatever the user's module raises
+        raise CKRMError(
+            f"--custom {custom}",
+            expected="a Python module",
+            received=f"{type(error).__name__}: {error}",
+        ) from error
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, keras.layers.Layer)
+    }

@@ -1,0 +1,100 @@
+"""A model of the user's own in place of the starting network of a search."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+from rich.console import Console
+
+from ckrm_tf.data import Dataset
+from ckrm_tf.errors import CKRMError
+from ckrm_tf.families.functional import ModelFamily
+from ckrm_tf.models.facts import ModelFacts, as_pixels, probabilities, read_facts
+from ckrm_tf.models.judged import check_above_chance
+from ckrm_tf.models.load import load_model
+from ckrm_tf.stats import macro_auc
+from search.settings import Settings
+
+# Training images that choose channels and mend.
+IMAGES = 256
+
+
+@dataclass(frozen=True)
+class Brought:
+    """A model, what it tells of itself, and a hash of its file."""
+
+    model: keras.Model
+    facts: ModelFacts
+    digest: str
+
+    def side(self, asked: int | None) -> int | None:
+        """The side of the images: the model's own, or the one asked for where it takes any."""
+        height, width, _ = self.facts.shape
+        if height != width:
+            raise CKRMError(
+                "--model", expected="a model of square images", received=f"{height} x {width}"
+            )
+        return asked if height is None else height
+
+    def family(self, console: Console, settings: Settings, data: Dataset) -> ModelFamily:
+        """The family of its slices, once the model as given is above chance on these data.
+
+        Raises:
+            CKRMError: other classes than the model's, or a model that knows nothing of them.
+        """
+        if data.classes != self.facts.classes:
+            raise CKRMError(
+                f"data {settings.data}",
+                expected=f"{self.facts.classes} classes, as the model",
+                received=f"{data.classes}: {', '.join(data.class_names)}",
+            )
+        split = data.val
+        found = probabilities(self.model, split.images, data.scale, self.facts)
+        console.print(
+            f"as given  validation AUC {macro_auc(split.labels, found):.3f}; the test split is "
+            + ("taken as never seen by it" if settings.unseen == "test" else "not opened")
+            + " (--unseen)",
+            highlight=False,
+        )
+        check_above_chance(split.labels, found, "validation")
+        return ModelFamily(
+            self.model,
+            self.facts,
+            data.input_shape,
+            images=as_pixels(data.train.images[:IMAGES], data.scale, self.facts),
+            select=settings.select,
+            fresh=settings.from_ == "scratch",
+            multiple=settings.multiple,
+        )
+
+
+def bring(console: Console, settings: Settings) -> Brought:
+    """Read the model that the settings name and say what it tells.
+
+    Raises:
+        CKRMError: a file that cannot be read, a model that is no classifier of images, a fact that
+            neither the model nor a flag tells.
+    """
+    if settings.ggcam:
+        raise CKRMError("--model", expected="training without --ggcam", received="--ggcam")
+    path = Path(str(settings.model)).expanduser()
+    model = load_model(path, custom=settings.custom, unsafe=settings.unsafe)
+    facts = read_facts(model, pixels=pixel_range(settings.pixels), output=settings.output)
+    console.print(f"model     {settings.model}: {facts}", highlight=False, soft_wrap=True)
+    return Brought(model, facts, hashlib.sha256(path.read_bytes()).hexdigest()[:16])
+
+
+def pixel_range(text: Any) -> tuple[float, float] | None:
+    """The two numbers of --pixels LOW,HIGH."""
+    if text is None:
+        return None
+    parts = text if isinstance(text, list | tuple) else str(text).strip("()[] ").split(",")
+    try:
+        low, high = (float(part) for part in parts)
+    except ValueError as error:
+        raise CKRMError("--pixels", expected="LOW,HIGH, such as 0,255", received=text) from error
+    return low, high

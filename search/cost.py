@@ -1,0 +1,46 @@
+"""`python -m search.cost MODEL.keras`: parameters, MACs and activations, layer by layer."""
+
+from __future__ import annotations
+
+import sys
+
+from ckrm_tf import cost, width_groups
+from ckrm_tf.errors import CKRMError
+from ckrm_tf.models.load import load_model
+from search.cli import main
+
+
+def cost_of(
+    model: str,
+    *,
+    input_shape: str | None = None,
+    groups: bool = False,
+    custom: str | None = None,
+    unsafe: bool = False,
+) -> None:
+    """Print what a saved Keras model costs for one image, layer by layer.
+
+    Args:
+        model: a .keras or .h5 file.
+        input_shape: HEIGHT,WIDTH,CHANNELS, where the model leaves sides open.
+        groups: list the widths that can be narrowed instead.
+        custom: a Python file that defines the model's own layers.
+        unsafe: let code inside the model's file run.
+    """
+    loaded = load_model(model, custom=custom, unsafe=unsafe)
+    table = width_groups(loaded) if groups else cost(loaded, _shape(input_shape))
+    sys.stdout.write(f"{table}\n")
+
+
+def _shape(text: object) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    parts = text if isinstance(text, list | tuple) else str(text).split(",")
+    try:
+        return tuple(int(part) for part in parts)
+    except ValueError as error:
+        raise CKRMError("--input-shape", expected="such as 224,224,3", received=text) from error
+
+
+if __name__ == "__main__":
+    main(cost_of)

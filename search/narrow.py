@@ -1,0 +1,310 @@
+"""`python -m search.narrow MODEL.keras --macs .5`: a narrower model with its weights, judged."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from rich.console import Console
+
+from ckrm_tf import cost, narrow, width_groups
+from ckrm_tf.data import Dataset, load_dataset
+from ckrm_tf.errors import CKRMError, unknown_name
+from ckrm_tf.export import export_files
+from ckrm_tf.files import first_unused, write_atomically
+from ckrm_tf.models.facts import ModelFacts, as_pixels, probabilities, read_facts
+from ckrm_tf.models.judged import check_above_chance
+from ckrm_tf.models.load import load_model
+from ckrm_tf.narrowing.model_cost import ModelCost
+from ckrm_tf.stats import compare_trained_models
+from ckrm_tf.train.fine_tune import fine_tune
+from search.brought import IMAGES, pixel_range
+from search.cli import main
+from search.console import count, show_data
+
+SPLITS = ("test", "val", "none")
+FORMATS = ("keras", "saved_model")
+# Images that the files are compared on.
+COMPARED = 8
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Two trained models on the same images."""
+
+    split: str
+    images: int
+    verdict: Any
+
+    def __str__(self) -> str:
+        v = self.verdict
+        word = "equivalent" if v.equivalent else "non-inferior" if v.non_inferior else "not shown"
+        return (
+            f"AUC {v.auc_reference:.3f} as given, {v.auc_candidate:.3f} narrowed, difference "
+            f"{v.difference:+.3f} [{v.low:+.3f}, {v.high:+.3f}] on {self.images} images of the "
+            f"{self.split} split: {word} at a margin of {v.margin:g}"
+        )
+
+
+def narrow_model(
+    model: str,
+    *,
+    share: float | None = None,
+    params: float | None = None,
+    macs: float | None = None,
+    latency: float | None = None,
+    data: str | None = None,
+    out: str | None = None,
+    epochs: int = 1,
+    learning_rate: float = 1e-3,
+    select: str | None = None,
+    mend: bool = True,
+    allocate: str = "uniform",
+    multiple: int = 1,
+    floor: int = 1,
+    freeze: str = "",
+    unseen: str = "test",
+    margin: float = 0.02,
+    pixels: str | None = None,
+    output: str | None = None,
+    formats: str = ",".join(FORMATS),
+    image_size: int | None = None,
+    custom: str | None = None,
+    unsafe: bool = False,
+    seed: int = 1,
+) -> None:
+    """Narrow a saved Keras model and export it; with data: mend, fine-tune and judge it too.
+
+    Args:
+        model: a .keras or .h5 file.
+        share: keep this share of every width.
+        params: keep to this share, or number, of trainable parameters.
+        macs: keep to this share, or number, of multiply-accumulates.
+        latency: keep to this share of the measured time of one image.
+        data: what `search.run` takes; without data nothing is mended, trained or judged.
+        out: the folder for the result; by default the first unused runs/narrow-NAME-N.
+        epochs: passes over the training images after narrowing; 0 trains nothing.
+        learning_rate: of these, at the start of a cosine decay.
+        select: which channels stay: pivot, response, ckrm, norm, fpgm, taylor or random.
+        mend: let the kernels take over what was removed, by ridge regression.
+        allocate: "uniform" or "energy": how a limit is shared among the widths.
+        multiple: round widths up to a multiple of this many channels.
+        floor: the smallest width.
+        freeze: layers to leave alone, separated by commas.
+        unseen: the split that the model has never seen: test, val or none. It judges.
+        margin: loss of macro AUC that is acceptable.
+        pixels: LOW,HIGH, the values of a black and of a white pixel, where the model tells not.
+        output: softmax, sigmoid or logits, where the model tells not.
+        formats: of the export, separated by commas: keras, saved_model, onnx, litert.
+        image_size: side of the images, where the model takes any.
+        custom: a Python file that defines the model's own layers.
+        unsafe: let code inside the model's file run.
+        seed: of the order of the images.
+    """
+    console = Console(width=None if Console().is_terminal else 160)
+    if unseen not in SPLITS:
+        raise unknown_name("--unseen", unseen, SPLITS)
+    to = _target(share, params, macs, latency)
+    names = _listed(formats)
+    given = load_model(model, custom=custom, unsafe=unsafe)
+    left_alone = _listed(freeze)
+    before = cost(given)
+    console.print(f"model     {model}: {before.params:,} parameters, {count(before.macs)} MACs")
+    folder = _folder(out, model)
+    facts = dataset = None
+    if data is not None:
+        facts = read_facts(given, pixels=pixel_range(pixels), output=output)
+        console.print(f"          {facts}", highlight=False)
+        dataset = _read_data(console, data, facts, image_size, seed)
+    reference = _as_given(console, given, dataset, facts, unseen)
+    images = None
+    if dataset is not None and facts is not None:
+        images = as_pixels(dataset.train.images[:IMAGES], dataset.scale, facts)
+    small = narrow(
+        given,
+        to,
+        images=images,
+        select=select,
+        mend=mend and images is not None,
+        allocate=allocate,
+        floor=floor,
+        multiple=multiple,
+        freeze=left_alone,
+        seed=seed,
+    )
+    after = cost(small)
+    console.print(
+        f"narrowed  {after.params:,} parameters ({after.params / before.params:.3f}), "
+        f"{count(after.macs)} MACs ({after.macs / max(before.macs, 1):.3f})",
+        highlight=False,
+    )
+    judged = None
+    if dataset is not None and facts is not None:
+        if epochs:
+            _train(console, small, dataset, facts, epochs, learning_rate, seed)
+        if reference is not None:
+            judged = _judge(small, dataset, facts, unseen, reference, margin)
+            console.print(f"verdict   {judged}", highlight=False, soft_wrap=True)
+    if judged is None:
+        console.print("verdict   none: nothing was judged", highlight=False)
+    report = export_files(
+        small,
+        folder / "export1",
+        formats=names,
+        inputs=None if images is None else images[:COMPARED],
+        class_names=None if dataset is None else dataset.class_names,
+        metadata={"pixels": [facts.low, facts.high], "output": facts.output} if facts else None,
+    )
+    summary = _summary(model, given, small, before, after, judged, report.differences)
+    write_atomically(folder / "narrow.json", json.dumps(summary, indent=1) + "\n")
+    console.print(f"written   {folder}: narrow.json, export1 with {', '.join(names)}")
+
+
+def _target(
+    share: float | None, params: float | None, macs: float | None, latency: float | None
+) -> float | dict[str, float]:
+    wanted = {"share": share, "params": params, "macs": macs, "latency": latency}
+    named = {key: value for key, value in wanted.items() if value is not None}
+    if len(named) != 1:
+        raise CKRMError(
+            "narrow",
+            expected="one of --share, --params, --macs and --latency",
+            received=", ".join(f"--{key}" for key in named) or "none",
+        )
+    return share if share is not None else named
+
+
+def _listed(text: Any) -> list[str]:
+    parts = text if isinstance(text, list | tuple) else str(text).split(",")
+    return [str(part).strip() for part in parts if str(part).strip()]
+
+
+def _folder(out: str | None, model: str) -> Path:
+    """A folder of its own for the result: nothing is overwritten."""
+    if out is None:
+        name = Path(model).stem
+        folder = first_unused(Path("runs"), lambda n: f"narrow-{name}-{n}")
+    else:
+        folder = Path(out).expanduser()
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise CKRMError("--out", expected="a new or empty folder", received=f"{out}, in use")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _read_data(
+    console: Console, data: str, facts: ModelFacts, image_size: int | None, seed: int
+) -> Dataset:
+    height, width, _ = facts.shape
+    if height != width:
+        raise CKRMError("images", expected="a model of square images", received=facts.shape)
+    side = height if height is not None else image_size
+    found = load_dataset(data, image_size=side, seed=seed)
+    show_data(console, found)
+    if found.classes != facts.classes:
+        raise CKRMError(
+            f"data {data}",
+            expected=f"{facts.classes} classes, as the model",
+            received=f"{found.classes}: {', '.join(found.class_names)}",
+        )
+    return found
+
+
+def _as_given(
+    console: Console,
+    model: keras.Model,
+    data: Dataset | None,
+    facts: ModelFacts | None,
+    unseen: str,
+) -> np.ndarray | None:
+    """Probabilities of the model as given on the split that judges, once it is above chance."""
+    if data is None or facts is None or unseen == "none":
+        return None
+    split = data.splits()[unseen]
+    found = probabilities(model, split.images, data.scale, facts)
+    verdict = compare_trained_models(split.labels, found, found)
+    console.print(
+        f"as given  AUC {verdict.auc_reference:.3f} on the {unseen} split, taken as never seen by "
+        "the model (--unseen)",
+        highlight=False,
+    )
+    check_above_chance(split.labels, found, unseen)
+    return found
+
+
+def _train(
+    console: Console,
+    small: keras.Model,
+    data: Dataset,
+    facts: ModelFacts,
+    epochs: int,
+    learning_rate: float,
+    seed: int,
+) -> None:
+    with console.status("fine-tuning"):
+        loss = fine_tune(
+            small,
+            data.train.images,
+            data.train.labels,
+            data.scale,
+            facts,
+            epochs=epochs,
+            learning_rate=learning_rate,
+            seed=seed,
+        )
+    console.print(f"trained   {epochs} epoch(s), loss {loss:.3f}", highlight=False)
+
+
+def _judge(
+    small: keras.Model,
+    data: Dataset,
+    facts: ModelFacts,
+    unseen: str,
+    reference: np.ndarray,
+    margin: float,
+) -> Judged:
+    split = data.splits()[unseen]
+    found = probabilities(small, split.images, data.scale, facts)
+    verdict = compare_trained_models(split.labels, reference, found, margin=margin)
+    return Judged(unseen, len(split.labels), verdict)
+
+
+def _summary(
+    path: str,
+    given: keras.Model,
+    small: keras.Model,
+    before: ModelCost,
+    after: ModelCost,
+    judged: Judged | None,
+    differences: Any,
+) -> dict[str, Any]:
+    now = width_groups(small)
+    return {
+        "schema": 1,
+        "command": sys.argv[1:],
+        "model": str(path),
+        "before": {"params": before.params, "macs": before.macs},
+        "after": {"params": after.params, "macs": after.macs},
+        "widths": {
+            name: [group.width, now[name].width if name in now else None]
+            for name, group in width_groups(given).items()
+        },
+        "frozen": dict(width_groups(given).frozen),
+        "judged": None
+        if judged is None
+        else {"split": judged.split, "images": judged.images, **asdict(judged.verdict)},
+        "export_differences": dict(differences),
+        "versions": {name: version(name) for name in ("tensorflow", "keras", "ckrm-tf")}
+        | {"python": platform.python_version()},
+    }
+
+
+if __name__ == "__main__":
+    main(narrow_model)
