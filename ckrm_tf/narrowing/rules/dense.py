@@ -25,7 +25,7 @@ def dense(call: Call) -> list[Label]:
     layer = call.layer
     check_plain(layer)
     ids = call.channels()
-    made = activated(call, call.new(layer.units))
+    made = call.new(layer.units)
     call.read(layer.kernel, 0, ids, bias=layer.bias)
     call.use(layer.kernel, 1, made)
     call.use(layer.bias, 0, made)
