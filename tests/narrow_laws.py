@@ -131,13 +131,21 @@ def disturb(
     for _, layer in keras_graph.leaves(model):
         for variable in getattr(layer, "variables", ()):
             name = variable.path.rpartition("/")[2]
-            if id(variable) in seen or "seed" in name or not np.issubdtype(variable.dtype, float):
+            if (
+                id(variable) in seen
+                or "seed" in name
+                or not keras.backend.is_float_dtype(variable.dtype)
+            ):
                 continue
             seen.add(id(variable))
             if name.endswith(("bias", "beta")):
                 variable.assign(rng.normal(0, 0.3, variable.shape))
             elif name.endswith(("gamma", "alpha", "scale")):
                 variable.assign(rng.uniform(0.5, 1.5, variable.shape))
+            else:
+                continue
+            # What stayed at zero or one would hide errors.
+            assert not np.any(np.isin(ops.convert_to_numpy(variable), (0.0, 1.0)))
     norms: list[Any] = []
 
     def observe(step: keras_graph.Step, args: Any, kwargs: Any) -> None:
