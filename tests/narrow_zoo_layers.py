@@ -229,6 +229,15 @@ def cross_attention():
     return keras.Model([i, j], layers.Dense(3)(layers.GlobalMaxPooling1D()(z)))
 
 
+@case(free=3)
+def grouped_attention():
+    i = image()
+    x = layers.Reshape((64, 8))(layers.Conv2D(8, 2, 2)(i))
+    x = x + layers.GroupQueryAttention(4, 8, 4)(x, x)
+    x = layers.Dense(6, activation="relu")(x)
+    return keras.Model(i, layers.Dense(3)(layers.GlobalMaxPooling1D()(x)))
+
+
 @case(free=2)
 def mixer():
     i = image()
