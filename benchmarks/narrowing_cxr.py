@@ -46,6 +46,7 @@ FULL = Recipe(epochs=12, learning_rate=0.002)
 TUNE = Recipe(epochs=1, learning_rate=0.0001)
 IMAGES = 256
 MARGIN = 0.02
+MENDED = {True: "mended", "once": "mended once", False: "plain"}
 
 
 class Bench:
@@ -96,7 +97,7 @@ class Bench:
         fold: int,
         kind: str,
         select: str,
-        mend: bool,
+        mend: bool | str,
         size: float,
         epochs: int,
         model: keras.Model,
@@ -143,7 +144,7 @@ class Bench:
         return trainer.model
 
     def narrowed(
-        self, start: keras.Model, fold: int, size: float, select: str, mend: bool
+        self, start: keras.Model, fold: int, size: float, select: str, mend: bool | str
     ) -> tuple[keras.Model, float]:
         """A slice of the start and the CPU seconds that it took."""
         if self.narrower is None or self.narrower.channels.model is not start:
@@ -151,11 +152,12 @@ class Bench:
             images = scaled(data.train.images[:IMAGES], data.scale)
             self.narrower = Narrower(start, images=images, seed=1)
         began = time.process_time()
-        small = self.narrower.build(self.narrower.choose({"macs": size}, select), mend=mend)
+        kept = self.narrower.choose({"macs": size}, select)
+        small = self.narrower.build(kept, mend=mend)
         return small, time.process_time() - began
 
     def row(
-        self, start: keras.Model, fold: int, size: float, select: str, mend: bool, after: Any
+        self, start: keras.Model, fold: int, size: float, select: str, mend: bool | str, after: Any
     ) -> None:
         """One slice of the start, judged after each number of epochs."""
         wanted = {"fold": fold, "kind": "slice", "select": select, "mend": mend, "size": size}
@@ -178,13 +180,13 @@ class Bench:
         start = self.start(0)
         for epochs in after:
             for name in select:
-                for mend in (True, False):
+                for mend in (True, "once", False):
                     self.row(start, 0, size, name, mend, (epochs,))
             if epochs:
                 self.fresh(start, 0, size, epochs)
         self.fresh(start, 0, size, FULL.epochs)
 
-    def recalibrated(self, size: float, mend: bool) -> None:
+    def recalibrated(self, size: float, mend: bool | str) -> None:
         """A slice whose batch-norm statistics are estimated anew."""
         if self.has(fold=0, kind="recalibrated", size=size, mend=mend):
             return
@@ -206,7 +208,7 @@ class Bench:
 
 def name_of(row: dict[str, Any]) -> str:
     """The name of a row's file of probabilities."""
-    mend = "mended" if row["mend"] else "plain"
+    mend = MENDED[row["mend"]]
     keys = (row["kind"], row["select"], mend, row["size"], row["epochs"], f"fold{row['fold']}")
     return "_".join(str(k) for k in keys if k != "")
 
@@ -251,7 +253,7 @@ def show(bench: Bench) -> None:
     print(f"start: {start.params:,} parameters, {start.macs / 1e6:.1f} M MACs, AUC {start.auc:.3f}")
     rows = first[first.kind != "start"].copy()
     rows["way"] = [
-        "fresh" if k == "fresh" else f"{s}, {'mended' if m else 'plain'}"
+        "fresh" if k == "fresh" else f"{s}, {MENDED[m]}"
         for k, s, m in zip(rows.kind, rows["select"], rows["mend"], strict=True)
     ]
     table = rows.pivot_table(index=["size", "way"], columns="epochs", values="auc", sort=False)

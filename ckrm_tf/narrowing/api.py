@@ -49,7 +49,7 @@ def narrow(
     images: Any = None,
     labels: Any = None,
     select: str | None = None,
-    mend: bool | None = None,
+    mend: bool | str | None = None,
     allocate: str = "uniform",
     floor: int = 1,
     multiple: int = 1,
@@ -71,8 +71,9 @@ def narrow(
         images: some hundred images as the model takes them, without labels; they choose and mend.
         labels: of the images, for `select="taylor"` alone.
         select: the criterion, a key of `SELECTORS`; "pivot" with images, else "norm".
-        mend: whether the kernels take over what was removed, by ridge regression on the images; on
-            where there are images.
+        mend: whether the kernels take over what was removed, by ridge regression on the images,
+            layer after layer; on where there are images. "once" fits every kernel on the model as
+            it is: cheaper, and further from it.
         allocate: how a constraint is met: "uniform", one share of every width; or "energy", which
             with images leaves every group the same share of its responses unexplained.
         floor: the smallest width.

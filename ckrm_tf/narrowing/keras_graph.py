@@ -176,12 +176,18 @@ def run(
         else:
             if observe is not None:
                 observe(step, args, kwargs)
-            if _takes_training(step.operation):
-                kwargs = {**kwargs, "training": False}
-            found = tree.flatten(step.operation(*args, **kwargs))
+            found = call(step.operation, args, kwargs)
         for symbol, value in zip(step.outputs, found, strict=True):
             known[id(symbol)] = value
     return [known[id(symbol)] for symbol in outputs(model)]
+
+
+def call(operation: Any, args: Any, kwargs: Any) -> list[Any]:
+    """The flat outputs of an operation in inference mode."""
+    if _takes_training(operation):
+        kwargs = {**kwargs, "training": False}
+    found: list[Any] = tree.flatten(operation(*args, **kwargs))
+    return found
 
 
 def tensors_among(arguments: Any, model: Any) -> list[Any]:

@@ -13,6 +13,7 @@ from ckrm_tf.errors import CKRMError
 from ckrm_tf.narrowing import recalibrate as statistics
 from ckrm_tf.narrowing.evidence import Evidence
 from ckrm_tf.narrowing.latency import latency
+from ckrm_tf.narrowing.layerwise import Layerwise
 from ckrm_tf.narrowing.mend import RIDGE, mended
 from ckrm_tf.narrowing.plan import Channels
 from ckrm_tf.narrowing.rewrite import Rewriter
@@ -125,15 +126,21 @@ class Narrower:
         self,
         kept: Mapping[str, np.ndarray],
         *,
-        mend: bool | None = None,
+        mend: bool | str | None = None,
         ridge: float = RIDGE,
         recalibrate: bool = False,
     ) -> keras.Model:
         """The model with the units that stay, mended where there are images."""
         alive = self.channels.alive(kept)
         values = {}
+        if mend not in (None, True, False, "once"):
+            raise CKRMError("mend", expected="True, False or 'once'", received=repr(mend))
         if self.evidence.images is not None and mend is not False:
-            values = mended(self.channels, alive, self.evidence.grams, ridge)
+            # A norm over channels is another function on fewer of them: nothing to fit on.
+            if mend == "once" or self.channels.trace.inexact:
+                values = mended(self.channels, alive, self.evidence.grams, ridge)
+            else:
+                values = Layerwise(self.channels, alive, ridge).mend(self.evidence.images)
         rewriter = Rewriter(self.channels, alive, values)
         model = rewriter.build()
         for note in rewriter.notes:

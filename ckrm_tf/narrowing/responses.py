@@ -125,16 +125,16 @@ def _one_batch(channels: Channels, values: list[Any], found: dict[int, Gram]) ->
 
 def _gram_of(read: Read, found: dict[int, Gram]) -> Gram | None:
     if id(read.variable) not in found:
-        repeats = _repeats(read.ids)
-        ids = read.ids[: len(read.ids) // repeats]
+        times = repeats(read.ids)
+        ids = read.ids[: len(read.ids) // times]
         if len(ids) > WIDEST:
             return None
         size = len(ids)
-        found[id(read.variable)] = Gram(read, ids, repeats, np.zeros((size, size)), np.zeros(size))
+        found[id(read.variable)] = Gram(read, ids, times, np.zeros((size, size)), np.zeros(size))
     return found[id(read.variable)]
 
 
-def _repeats(ids: Ids) -> int:
+def repeats(ids: Ids) -> int:
     """How often the atoms go round in the same order, as after a Flatten of a map."""
     again = np.flatnonzero(ids[1:] == ids[0]) + 1
     for period in again.tolist():
