@@ -31,7 +31,7 @@ class Brought:
     facts: ModelFacts
     digest: str
 
-    def side(self, asked: int | None) -> int | None:
+    def side(self, asked: int | tuple[int, ...] | None) -> int | tuple[int, ...] | None:
         """The side of the images: the model's own, or the one asked for where it takes any."""
         height, width, _ = self.facts.shape
         if height != width:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 
 from ckrm_tf import cost, width_groups
-from ckrm_tf.errors import CKRMError
 from ckrm_tf.models.load import load_model
 from search.cli import main
 
@@ -13,7 +12,7 @@ from search.cli import main
 def cost_of(
     model: str,
     *,
-    input_shape: str | None = None,
+    input_shape: tuple[int, ...] | None = None,
     groups: bool = False,
     custom: str | None = None,
     unsafe: bool = False,
@@ -28,18 +27,8 @@ def cost_of(
         unsafe: let code inside the model's file run.
     """
     loaded = load_model(model, custom=custom, unsafe=unsafe)
-    table = width_groups(loaded) if groups else cost(loaded, _shape(input_shape))
+    table = width_groups(loaded) if groups else cost(loaded, input_shape)
     sys.stdout.write(f"{table}\n")
-
-
-def _shape(text: object) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    parts = text if isinstance(text, list | tuple) else str(text).split(",")
-    try:
-        return tuple(int(part) for part in parts)
-    except ValueError as error:
-        raise CKRMError("--input-shape", expected="such as 224,224,3", received=text) from error
 
 
 if __name__ == "__main__":

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import platform
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 import numpy as np
 from rich.console import Console
 
 from ckrm_tf import cost, narrow, width_groups
-from ckrm_tf.data import Dataset, load_dataset
+from ckrm_tf.data import Dataset
 from ckrm_tf.errors import CKRMError, unknown_name
 from ckrm_tf.export import export_files
 from ckrm_tf.files import first_unused, write_atomically
@@ -27,7 +28,9 @@ from ckrm_tf.stats import compare_trained_models
 from ckrm_tf.train.fine_tune import fine_tune
 from search.brought import IMAGES, pixel_range
 from search.cli import main
-from search.console import count, show_data
+from search.console import count, read_images, show_data
+from search.data_flags import check_data_flags, data_flags, loader_options
+from search.ranges import RANGES, check_ranges
 
 SPLITS = ("test", "val", "none")
 FORMATS = ("keras", "saved_model")
@@ -79,6 +82,7 @@ def narrow_model(
     custom: str | None = None,
     unsafe: bool = False,
     seed: int = 1,
+    **options: Annotated[Any, data_flags],
 ) -> None:
     """Narrow a saved Keras model and export it; with data: mend, fine-tune and judge it too.
 
@@ -107,11 +111,22 @@ def narrow_model(
         custom: a Python file that defines the model's own layers.
         unsafe: let code inside the model's file run.
         seed: of the order of the images.
+        options: of the data; --help lists them.
     """
     console = Console(width=None if Console().is_terminal else 160)
     if unseen not in SPLITS:
         raise unknown_name("--unseen", unseen, SPLITS)
+    _check(
+        margin,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        multiple=multiple,
+        floor=floor,
+        image_size=image_size,
+        seed=seed,
+    )
     to = _target(share, params, macs, latency)
+    _check_data(data, options)
     names = _listed(formats)
     given = load_model(model, custom=custom, unsafe=unsafe)
     left_alone = _listed(freeze)
@@ -122,7 +137,7 @@ def narrow_model(
     if data is not None:
         facts = read_facts(given, pixels=pixel_range(pixels), output=output)
         console.print(f"          {facts}", highlight=False)
-        dataset = _read_data(console, data, facts, image_size, seed)
+        dataset = _read_data(console, data, facts, image_size, seed, options)
     reference = _as_given(console, given, dataset, facts, unseen)
     images = None
     if dataset is not None and facts is not None:
@@ -181,8 +196,25 @@ def _target(
     return share if share is not None else named
 
 
+def _check(margin: float, **values: int | float | None) -> None:
+    """Refuse the numbers that cannot work before the model is read."""
+    ranges = RANGES | {"epochs": (0, 1_000_000), "seed": (0, 2**31 - 1)}
+    check_ranges(values, ranges)
+    if not 0 < margin < 1:
+        raise CKRMError("--margin", expected="between 0 and 1", received=margin)
+    if values["learning_rate"] == 0:
+        raise CKRMError("--learning-rate", expected="above 0", received=0)
+
+
+def _check_data(data: str | None, options: Mapping[str, Any]) -> None:
+    if data is not None:
+        check_data_flags(data, options)
+    elif options:
+        raise CKRMError(f"--{next(iter(options))}", expected="--data with it", received="none")
+
+
 def _listed(text: Any) -> list[str]:
-    parts = text if isinstance(text, list | tuple) else str(text).split(",")
+    parts = text if isinstance(text, list | tuple) else str(text).strip("[]()").split(",")
     return [str(part).strip() for part in parts if str(part).strip()]
 
 
@@ -200,13 +232,18 @@ def _folder(out: str | None, model: str) -> Path:
 
 
 def _read_data(
-    console: Console, data: str, facts: ModelFacts, image_size: int | None, seed: int
+    console: Console,
+    data: str,
+    facts: ModelFacts,
+    image_size: int | None,
+    seed: int,
+    options: Mapping[str, Any],
 ) -> Dataset:
     height, width, _ = facts.shape
     if height != width:
         raise CKRMError("images", expected="a model of square images", received=facts.shape)
     side = height if height is not None else image_size
-    found = load_dataset(data, image_size=side, seed=seed)
+    found = read_images(console, data, image_size=side, seed=seed, **loader_options(options))
     show_data(console, found)
     if found.classes != facts.classes:
         raise CKRMError(
