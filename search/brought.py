@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -17,6 +16,7 @@ from ckrm_tf.models.facts import ModelFacts, as_pixels, probabilities, read_fact
 from ckrm_tf.models.judged import check_above_chance
 from ckrm_tf.models.load import load_model
 from ckrm_tf.stats import macro_auc
+from search.model_file import model_path
 from search.settings import Settings
 
 # Training images that choose channels and mend.
@@ -81,7 +81,7 @@ def bring(console: Console, settings: Settings) -> Brought:
     """
     if settings.ggcam:
         raise CKRMError("--model", expected="training without --ggcam", received="--ggcam")
-    path = Path(str(settings.model)).expanduser()
+    path = model_path(str(settings.model))
     model = load_model(path, custom=settings.custom, unsafe=settings.unsafe)
     facts = read_facts(model, pixels=pixel_range(settings.pixels), output=settings.output)
     console.print(f"model     {settings.model}: {facts}", highlight=False, soft_wrap=True)

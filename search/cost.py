@@ -7,6 +7,7 @@ import sys
 from ckrm_tf import cost, width_groups
 from ckrm_tf.models.load import load_model
 from search.cli import main
+from search.model_file import model_path
 
 
 def cost_of(
@@ -26,7 +27,7 @@ def cost_of(
         custom: a Python file that defines the model's own layers.
         unsafe: let code inside the model's file run.
     """
-    loaded = load_model(model, custom=custom, unsafe=unsafe)
+    loaded = load_model(model_path(model), custom=custom, unsafe=unsafe)
     table = width_groups(loaded) if groups else cost(loaded, input_shape)
     sys.stdout.write(f"{table}\n")
 

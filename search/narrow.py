@@ -19,6 +19,7 @@ from ckrm_tf import cost, narrow, width_groups
 from ckrm_tf.data import Dataset
 from ckrm_tf.errors import CKRMError, unknown_name
 from ckrm_tf.export import export_files
+from ckrm_tf.export.registry import formats_named
 from ckrm_tf.files import first_unused, write_atomically
 from ckrm_tf.models.facts import ModelFacts, as_pixels, probabilities, read_facts
 from ckrm_tf.models.judged import check_above_chance
@@ -30,6 +31,7 @@ from search.brought import IMAGES, pixel_range
 from search.cli import main
 from search.console import count, read_images, show_data
 from search.data_flags import check_data_flags, data_flags, loader_options
+from search.model_file import model_path
 from search.ranges import RANGES, check_ranges
 
 SPLITS = ("test", "val", "none")
@@ -127,8 +129,8 @@ def narrow_model(
     )
     to = _target(share, params, macs, latency)
     _check_data(data, options)
-    names = _listed(formats)
-    given = load_model(model, custom=custom, unsafe=unsafe)
+    names = [one.name for one in formats_named(_listed(formats))]
+    given = load_model(model_path(model), custom=custom, unsafe=unsafe)
     left_alone = _listed(freeze)
     before = cost(given)
     console.print(f"model     {model}: {before.params:,} parameters, {count(before.macs)} MACs")
