@@ -20,6 +20,9 @@ from search.values import read_option
 
 USER_ERROR = 2
 
+# Characters of an error's line: the names of all flags, and what was given.
+LONGEST = 1200
+
 
 def main(function: Callable[..., Any], arguments: Sequence[str] | None = None) -> None:
     """Run `function` as a command through Fire.
@@ -46,8 +49,8 @@ def refuse(kind: str, name: str, known: Iterable[str]) -> NoReturn:
 
 
 def _end(error: CKRMError) -> NoReturn:
-    # Whatever a library's message has in it: one line.
-    sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+    # Whatever a file or a library has put into it: one line, and its end is seen.
+    sys.stderr.write(f"error: {brief(error, LONGEST)}\n")
     raise SystemExit(USER_ERROR) from None
 
 

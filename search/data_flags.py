@@ -7,7 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from ckrm_tf.data import options, source_of
+from ckrm_tf.data.limits import brief
 from ckrm_tf.data.options import Option
+from ckrm_tf.errors import unknown_name
 
 # Options whose flag has another name: a recipe of the commands is that of the training.
 RENAMED = {"recipe": "frame"}
@@ -36,5 +38,9 @@ def check_data_flags(data: str, given: Mapping[str, Any]) -> None:
     Raises:
         CKRMError: that, or a source that is none, where there are flags at all.
     """
-    if given:
-        source_of(data).check(loader_options(given))
+    if not given:
+        return
+    known = [RENAMED.get(option.name, option.name) for option in source_of(data).options]
+    for name in given:
+        if name not in known:
+            raise unknown_name(f"option of the data {brief(data, 60)}", name, known)

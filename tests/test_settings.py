@@ -114,7 +114,7 @@ def test_seeds_follow_the_first():
         ({"level": "maybe"}, ["--level", "true or false", "'maybe'"]),
         ({"level": "null"}, ["--level", "true or false"]),
         ({"out": "a\0b"}, ["--out", "a text"]),
-        ({"scale": 4095}, ["unknown option of phantom", "'scale'"]),
+        ({"scale": 4095}, ["unknown option of the data phantom", "'scale'"]),
         ({"n": "9,3"} | {"separation": "wide"}, ["--separation", "a number"]),
         ({"data": "egd-cxr:x", "reader": "pydicm"}, ["--reader", "Did you mean 'pydicom'?"]),
         ({"out": None}, ["--out", "a text", "None"]),
