@@ -43,7 +43,7 @@ SIZES = (0.5, 0.25, 0.1, 0.01)
 SELECT = ("response", "pivot", "ckrm", "norm", "random")
 AFTER = (0, 1, 3)
 FULL = Recipe(epochs=12, learning_rate=0.002)
-TUNE = Recipe(epochs=1, learning_rate=0.001)
+TUNE = Recipe(epochs=1, learning_rate=0.0001)
 IMAGES = 256
 MARGIN = 0.02
 

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from ckrm_tf.measures.similarity import kernel_similarity as kernel_similarity
     from ckrm_tf.measures.similarity import psi as psi
     from ckrm_tf.measures.table import measure as measure
+    from ckrm_tf.narrowing import channel_rule as channel_rule
+    from ckrm_tf.narrowing import cost as cost
+    from ckrm_tf.narrowing import narrow as narrow
+    from ckrm_tf.narrowing import width_groups as width_groups
     from ckrm_tf.tuning.oracle import CKRMOracle as CKRMOracle
     from ckrm_tf.tuning.tuner import CKRMTuner as CKRMTuner
 

@@ -6,6 +6,7 @@ import json
 import math
 import random
 
+import keras
 import numpy as np
 import pytest
 
@@ -144,6 +145,8 @@ def test_kernels_speak_for_every_width_with_as_many_filters(case, seed):
 
 
 def test_signals_tell_dead_kernels(case):
+    # The kernels are so few that chance alone makes some alike.
+    keras.utils.set_random_seed(1)
     model = case.build(case.start)
     quiet = width_signals(model, case)
     assert {name: s.redundancy for name, s in quiet.items()} == pytest.approx(

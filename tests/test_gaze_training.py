@@ -144,16 +144,17 @@ def test_search_trains_with_gaze(data: Dataset, tmp_path: Path) -> None:
     with pytest.raises(CKRMError, match="gaze maps"):
         check_fit(settings, without_gaze(data))
     runner = make_runner(settings, data, tmp_path, None)
+    design = TINY.to_design()
     make, made = runner.make_trainer, []
     runner.make_trainer = lambda *args: made.append(make(*args)) or made[-1]
-    training = runner.run(TINY, 1)
+    training = runner.run(design, 1)
     assert training.status == COMPLETED, training.reason
     reached = [float(w) for w in made[0].network.gaze_loss.trainable_weights]
     np.testing.assert_allclose(reached, [0.25, -0.5, 0.0], atol=0.02)
     # Reloaded as the end of a search does it, the network is the one that was scored.
-    model = runner.build(TINY)
-    model.load_weights(runner.weights_path(TINY, 1))
+    model = runner.build(design)
+    model.load_weights(runner.weights_path(design, 1))
     auc = macro_auc(data.val.labels, predict(model, data.val, data.scale))
     assert auc == pytest.approx(training.val_auc)
     plain = make_runner(load_settings(None, flags | {"ggcam": False}), data, tmp_path, None)
-    assert type(plain.make_trainer(TINY, settings.recipe)) is Trainer
+    assert type(plain.make_trainer(design, settings.recipe)) is Trainer

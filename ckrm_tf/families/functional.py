@@ -57,7 +57,7 @@ class ModelFamily(Family):
         multiple: int = 1,
         freeze: Iterable[str] = (),
     ) -> None:
-        from ckrm_tf.narrowing.api import Narrower  # noqa: PLC0415 - needs Keras
+        from ckrm_tf.narrowing.narrower import Narrower  # noqa: PLC0415 - needs Keras
 
         if facts.output == "sigmoid" and facts.classes != 2:
             raise CKRMError(

@@ -47,7 +47,7 @@ def mended(
             rows = moved.reshape(gram.repeats, len(keeps), -1)
             new = rows.copy()
             weights = regression(gram.products, keeps, ridge)
-            new[:, keeps] += np.einsum("kd,rdo->rko", weights, rows[:, ~keeps])
+            new[:, keeps] += np.matmul(weights, rows[:, ~keeps])
         found[id(read.variable)] = np.moveaxis(new.reshape(shape), 0, read.axis).astype(dtype)
     return found
 
