@@ -42,7 +42,7 @@ from search.settings import (
     setting_flags,
     settings_of,
 )
-from search.strategies import check_strategy, make_strategy
+from search.strategies import SEED_STRIDE, check_strategy, make_strategy
 from search.values import typed
 
 RANGES: dict[str, tuple[float, float]] = {
@@ -106,6 +106,11 @@ def load_options(config: str | None, flags: Mapping[str, Any]) -> tuple[Options,
             received=settings.model,
             hint="A given model may have seen any image; search.run --model goes over its widths.",
         )
+    last = settings.seed + options.repeats * settings.most_seeds
+    if last * SEED_STRIDE >= 2**32:
+        # NumPy's generators take no larger seed.
+        most = 2**32 // SEED_STRIDE - options.repeats * settings.most_seeds
+        raise CKRMError("--seed", expected=f"at most {most}", received=settings.seed)
     if options.trainings < settings.seeds:
         raise CKRMError(
             "--trainings",

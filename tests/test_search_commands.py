@@ -130,6 +130,7 @@ WRONG = [
     (run, ["a", "b"], "no further one"),
     (compare, ["--strategies", "ckrm,randm"], "Did you mean 'random'"),
     (compare, ["--trainings", "many"], "--trainings: expected a whole number"),
+    (compare, ["--seed", "99999"], "--seed: expected at most 42"),
     (compare, ["--hold", "-1"], "--hold: expected 0 or more"),
     (compare, ["--model", "m.keras"], "--model: expected a starting network"),
     (compare, ["--scal", "3"], "Did you mean 'scale'?"),
