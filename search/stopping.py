@@ -35,6 +35,8 @@ def stop_at_once() -> None:
 def stopping(line: str) -> Iterator[None]:
     """Within it the first signal raises `Stopped`; `line` is printed and the process ends.
 
+    After `stop_at_once` it ends without a wait for its threads.
+
     Args:
         line: how to go on.
 
@@ -55,6 +57,10 @@ def stopping(line: str) -> Iterator[None]:
         watch.rest()
         sys.stdout.flush()
         sys.stderr.write(f"{line}\n")
+        if watch.own_process:
+            # Python would wait for every thread that still reads, and hear no second signal.
+            sys.stderr.flush()
+            os._exit(ENDED + watch.number)
         raise SystemExit(ENDED + watch.number) from None
     finally:
         watch.end()
@@ -67,6 +73,11 @@ class _Watch:
         self.number = 0
         self._before = {number: signal.getsignal(number) for number in _heard()}
         self._hook = sys.unraisablehook
+
+    @property
+    def own_process(self) -> bool:
+        """Whether nothing but a command runs here: `stop_at_once` was called."""
+        return _end in self._before.values()
 
     def start(self) -> None:
         for number in self._before:

@@ -52,6 +52,16 @@ with stopping("stopped; go on"):
 IGNORED = f"signal.signal(signal.SIGINT, signal.SIG_IGN)\n{WORK}"
 STARTING = "from search.stopping import stop_at_once; stop_at_once(); ready(); time.sleep(60)"
 
+BUSY = """
+import threading
+from search.stopping import stop_at_once
+if OWN: stop_at_once()
+with stopping("stopped; go on"):
+    threading.Thread(target=time.sleep, args=(8,)).start()
+    ready()
+    time.sleep(60)
+"""
+
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
@@ -96,6 +106,16 @@ def test_a_second_signal_ends_at_once(number):
     assert status == STATUS[number]
     assert error.count("\n") == 1
     assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_command_waits_for_no_thread(own):
+    process = begin(BUSY.replace("OWN", str(own)))
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    assert end(process) == (130, "stopped; go on\n")
+    # A caller's process is not cut short, so the look at the clock sees.
+    assert (time.monotonic() - began < 6) is own
 
 
 def test_a_signal_during_the_imports_is_one_line():
