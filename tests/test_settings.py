@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import fields, replace
 
 import pytest
@@ -250,6 +251,35 @@ def test_a_bad_file_is_named(tmp_path, content, words):
     for word in words:
         assert word in str(caught.value)
     assert len(str(caught.value)) < 1000
+
+
+SPOILT = [
+    b"null", b"nan", b".inf", b"-1", b"1e400", b"9" * 6000, b"[1,2", b"[[1]]", b"{a: 1}", b"*x",
+    b"&x 1", b"!!int x", b"!!python/name:os.system", b'"\\0"', b"2024-99-99", b"\xc3\x28", b"0x",
+    b"@", b"- 1",
+]  # fmt: skip
+
+
+def test_a_spoilt_file_is_refused_or_read_and_nothing_else(tmp_path):
+    """1,000 seeded mutants of the program's own files."""
+    rng, path, refused = random.Random(1), tmp_path / "spoilt.yaml", 0
+    texts = [config_text(f"{name}.yaml").encode() for name in ("default", "paper", "cxr")]
+    for number in range(1000):
+        text = bytearray(rng.choice(texts))
+        if number % 2:
+            for _ in range(rng.randrange(1, 5)):
+                text[rng.randrange(len(text))] = rng.randrange(256)
+        else:
+            lines = bytes(text).splitlines()
+            at = rng.choice([i for i, n in enumerate(lines) if n[:1].isalpha()])
+            lines[at] = lines[at].partition(b":")[0] + b": " + rng.choice(SPOILT)
+            text = b"\n".join(lines)
+        path.write_bytes(text)
+        try:
+            load_settings(str(path), {})
+        except CKRMError:
+            refused += 1
+    assert 400 < refused < 1000
 
 
 def test_a_missing_file_is_named(tmp_path):
