@@ -131,13 +131,21 @@ def disturb(
     for _, layer in keras_graph.leaves(model):
         for variable in getattr(layer, "variables", ()):
             name = variable.path.rpartition("/")[2]
-            if id(variable) in seen or "seed" in name or not np.issubdtype(variable.dtype, float):
+            if (
+                id(variable) in seen
+                or "seed" in name
+                or not keras.backend.is_float_dtype(variable.dtype)
+            ):
                 continue
             seen.add(id(variable))
             if name.endswith(("bias", "beta")):
                 variable.assign(rng.normal(0, 0.3, variable.shape))
             elif name.endswith(("gamma", "alpha", "scale")):
                 variable.assign(rng.uniform(0.5, 1.5, variable.shape))
+            else:
+                continue
+            # What stayed at zero or one would hide errors.
+            assert not np.any(np.isin(ops.convert_to_numpy(variable), (0.0, 1.0)))
     norms: list[Any] = []
 
     def observe(step: keras_graph.Step, args: Any, kwargs: Any) -> None:
@@ -277,6 +285,42 @@ def count_params(model: keras.Model) -> int:
     return sum(int(np.prod(v.shape)) for v in model.trainable_variables)
 
 
+def count_macs(model: keras.Model) -> int | None:
+    """Multiply-accumulates from the kernels of a built model; None where a kernel's use is not
+    known here, or a side is open."""
+    total = 0
+    for step in keras_graph.steps(model):
+        layer, out = step.operation, tuple(step.outputs[0].shape)
+        if keras_graph.is_model(layer):
+            inner = count_macs(layer)
+            if inner is None:
+                return None
+            total += inner
+            continue
+        kernels = [
+            int(np.prod(v.shape)) for v in getattr(layer, "variables", ()) if "kernel" in v.name
+        ]
+        if not kernels:
+            continue
+        if type(layer) not in PLACES or None in out[1:]:
+            return None
+        places = out if PLACES[type(layer)] == "out" else tuple(step.inputs[0].shape)
+        first = getattr(layer, "data_format", "channels_last") == "channels_first"
+        sides = places[2:] if first else places[1:-1]
+        total += sum(kernels) * int(np.prod(sides))
+    return total
+
+
+# At which places the kernels of a layer are applied: those of its output or of its input.
+PLACES = {
+    **dict.fromkeys((layers.Conv1D, layers.Conv2D, layers.Conv3D, layers.Dense), "out"),
+    **dict.fromkeys((layers.DepthwiseConv1D, layers.DepthwiseConv2D), "out"),
+    **dict.fromkeys((layers.SeparableConv1D, layers.SeparableConv2D), "out"),
+    **dict.fromkeys((layers.Conv1DTranspose, layers.Conv2DTranspose), "in"),
+    layers.Conv3DTranspose: "in",
+}
+
+
 # The laws ----------------------------------------------------------------------------------------
 
 
@@ -336,6 +380,11 @@ def prediction(subject: Subject) -> None:
         table = cost(model)
         assert (params, macs) == (table.params, table.macs)
         assert params == count_params(model)
+        counted = count_macs(model)
+        if counted is None:
+            print(f"{model.name}: multiply-accumulates not counted a second time")
+        else:
+            assert macs == counted
     assert (
         subject.channels.costs(subject.keep)[0] < subject.channels.costs(subject.channels.all())[0]
     )

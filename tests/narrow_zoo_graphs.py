@@ -191,7 +191,7 @@ def frozen_backbone():
     body.trainable = False
     i = image()
     x = layers.RandomFlip()(i)
-    x = layers.Dense(6, activation="relu")(layers.GlobalAveragePooling2D()(body(x, training=False)))
+    x = layers.Dense(6, activation="tanh")(layers.GlobalAveragePooling2D()(body(x, training=False)))
     model = keras.Model(i, layers.Dense(3)(x))
     model.compile("adam", keras.losses.MeanSquaredError(), metrics=["mae"])
     return model

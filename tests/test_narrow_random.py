@@ -33,6 +33,9 @@ def check(model, seed, share, run):
     assert table.params == narrow_laws.count_params(subject.small)
     SHOWN.setdefault(run, []).append(found)
     SHOWN.setdefault(f"{run}, spread", []).append(narrow_laws.spread(subject.reference))
+    widths = {name: len(kept) for name, kept in subject.keep.items()}
+    quick = channels.counter(channels.params)(widths), channels.counter(channels.trace.macs)(widths)
+    assert quick == channels.costs(channels.first(widths))
     removed = channels.costs(subject.keep)[0] < channels.costs(channels.all())[0]
     SHOWN.setdefault(f"{run}, narrowed", []).append(float(removed))
 

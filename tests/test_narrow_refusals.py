@@ -129,3 +129,33 @@ def test_a_layer_without_a_rule_is_named_with_its_reason():
     assert not groups.free
     assert "Lambda turn has no rule" in groups.frozen["turn"]
     assert "Lambda turn has no rule" in refused(lambda: narrow(model, 0.5))
+
+
+class Unregistered(keras.regularizers.Regularizer):
+    def __call__(self, x):
+        return keras.ops.sum(x**2)
+
+    def get_config(self):
+        return {}
+
+
+def swish_like(x):
+    return x * keras.ops.sigmoid(1.5 * x)
+
+
+def test_functions_and_classes_that_keras_does_not_know_are_carried_over():
+    model = functional(
+        layers.Dense(8, name="first", kernel_regularizer=Unregistered()),
+        layers.Dense(6, name="second", activation=swish_like),
+        layers.Activation(swish_like, name="third"),
+    )
+    x = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
+    assert np.array_equal(narrow(model, 1.0)(x), model(x))
+    small = narrow(model, 0.5)
+    assert small.get_layer("first").units == 4
+    assert isinstance(small.get_layer("first").kernel_regularizer, Unregistered)
+    assert len(small.losses) == 1
+    # What an unknown function does to channels is not guessed.
+    assert small.get_layer("second").units == 6
+    assert small.get_layer("third").activation is swish_like
+    assert "swish_like" in width_groups(model)["second"].reason

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from keras import tree
 
+from ckrm_tf.errors import CKRMError
 from ckrm_tf.narrowing import keras_graph
 from ckrm_tf.narrowing.atoms import FIXED, Atoms, Ids, Label
 
@@ -323,13 +324,21 @@ def _apply(trace: Trace, step: keras_graph.Step, path: str, labels: list[Label])
 def _checked(found: list[Label], call: Call) -> list[Label]:
     """A rule's answer, held against the shapes: a rule that is wrong must not go unnoticed."""
     if len(found) != len(call.out_shapes):
-        raise ValueError(f"rule of {call.path}: {len(found)} outputs, not {len(call.out_shapes)}")
+        raise CKRMError(
+            f"channel rule of {type(call.layer).__name__}",
+            expected=f"a list of {len(call.out_shapes)} outputs for {call.path}",
+            received=f"{len(found)}",
+        )
     for label, shape in zip(found, call.out_shapes, strict=True):
         sizes = [None if ids is None else len(ids) for ids in label]
         if len(sizes) != len(shape) or any(
             n is not None and m is not None and n != m for n, m in zip(sizes, shape, strict=True)
         ):
-            raise ValueError(f"rule of {call.path}: channels {sizes} for the shape {shape}")
+            raise CKRMError(
+                f"channel rule of {type(call.layer).__name__}",
+                expected=f"for each axis of {call.path} as many channels as in {tuple(shape)}",
+                received=sizes,
+            )
         for axis, side in enumerate(shape):
             ids = label[axis]
             if ids is not None and side is None:

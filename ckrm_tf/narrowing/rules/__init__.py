@@ -3,6 +3,7 @@
 from ckrm_tf.narrowing.rules import (  # noqa: F401 - each registers its rules
     activation,
     arrangement,
+    attention,
     convolution,
     dense,
     merge,
