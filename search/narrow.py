@@ -8,7 +8,6 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import Annotated, Any
 
 import keras
@@ -20,7 +19,7 @@ from ckrm_tf.data import Dataset
 from ckrm_tf.errors import CKRMError, unknown_name
 from ckrm_tf.export import export_files
 from ckrm_tf.export.registry import formats_named
-from ckrm_tf.files import first_unused, write_atomically
+from ckrm_tf.files import write_atomically
 from ckrm_tf.models.facts import ModelFacts, as_pixels, probabilities, read_facts
 from ckrm_tf.models.judged import check_above_chance
 from ckrm_tf.models.load import load_model
@@ -30,9 +29,9 @@ from ckrm_tf.train.fine_tune import fine_tune
 from search.brought import IMAGES, pixel_range
 from search.cli import main
 from search.console import count, read_images, show_data
-from search.data_flags import check_data_flags, data_flags, loader_options
+from search.data_flags import data_flags, loader_options
 from search.model_file import model_path
-from search.ranges import RANGES, check_ranges
+from search.narrow_inputs import check_data, check_numbers, listed, new_folder, target
 
 SPLITS = ("test", "val", "none")
 FORMATS = ("keras", "saved_model")
@@ -118,7 +117,7 @@ def narrow_model(
     console = Console(width=None if Console().is_terminal else 160)
     if unseen not in SPLITS:
         raise unknown_name("--unseen", unseen, SPLITS)
-    _check(
+    check_numbers(
         margin,
         epochs=epochs,
         learning_rate=learning_rate,
@@ -127,14 +126,14 @@ def narrow_model(
         image_size=image_size,
         seed=seed,
     )
-    to = _target(share, params, macs, latency)
-    _check_data(data, options)
-    names = [one.name for one in formats_named(_listed(formats))]
+    to = target(share, params, macs, latency)
+    check_data(data, options)
+    names = [one.name for one in formats_named(listed(formats))]
     given = load_model(model_path(model), custom=custom, unsafe=unsafe)
-    left_alone = _listed(freeze)
+    left_alone = listed(freeze)
     before = cost(given)
     console.print(f"model     {model}: {before.params:,} parameters, {count(before.macs)} MACs")
-    folder = _folder(out, model)
+    folder = new_folder(out, model)
     facts = dataset = None
     if data is not None:
         facts = read_facts(given, pixels=pixel_range(pixels), output=output)
@@ -182,55 +181,6 @@ def narrow_model(
     summary = _summary(model, given, small, before, after, judged, report.differences)
     write_atomically(folder / "narrow.json", json.dumps(summary, indent=1) + "\n")
     console.print(f"written   {folder}: narrow.json, export1 with {', '.join(names)}")
-
-
-def _target(
-    share: float | None, params: float | None, macs: float | None, latency: float | None
-) -> float | dict[str, float]:
-    wanted = {"share": share, "params": params, "macs": macs, "latency": latency}
-    named = {key: value for key, value in wanted.items() if value is not None}
-    if len(named) != 1:
-        raise CKRMError(
-            "narrow",
-            expected="one of --share, --params, --macs and --latency",
-            received=", ".join(f"--{key}" for key in named) or "none",
-        )
-    return share if share is not None else named
-
-
-def _check(margin: float, **values: int | float | None) -> None:
-    """Refuse the numbers that cannot work before the model is read."""
-    ranges = RANGES | {"epochs": (0, 1_000_000), "seed": (0, 2**31 - 1)}
-    check_ranges(values, ranges)
-    if not 0 < margin < 1:
-        raise CKRMError("--margin", expected="between 0 and 1", received=margin)
-    if values["learning_rate"] == 0:
-        raise CKRMError("--learning-rate", expected="above 0", received=0)
-
-
-def _check_data(data: str | None, options: Mapping[str, Any]) -> None:
-    if data is not None:
-        check_data_flags(data, options)
-    elif options:
-        raise CKRMError(f"--{next(iter(options))}", expected="--data with it", received="none")
-
-
-def _listed(text: Any) -> list[str]:
-    parts = text if isinstance(text, list | tuple) else str(text).strip("[]()").split(",")
-    return [str(part).strip() for part in parts if str(part).strip()]
-
-
-def _folder(out: str | None, model: str) -> Path:
-    """A folder of its own for the result: nothing is overwritten."""
-    if out is None:
-        name = Path(model).stem
-        folder = first_unused(Path("runs"), lambda n: f"narrow-{name}-{n}")
-    else:
-        folder = Path(out).expanduser()
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise CKRMError("--out", expected="a new or empty folder", received=f"{out}, in use")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def _read_data(
