@@ -1,9 +1,17 @@
-"""The commands: run, measure, compare."""
+"""The commands: run, measure, narrow, cost, compare, final."""
 
 import os
+import sys
+
+from search.stopping import stop_at_once
 
 # TensorFlow reads both when it is imported; its start-up notes would bury the tool's own lines.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # On AMD processors TensorFlow leaves oneDNN off: its own gradient of a wide convolution over small
 # feature maps packs the kernel anew for every image, which is two thirds of a ResNet-50's step.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+# What Python calls a program while it looks for the module of `python -m search.COMMAND`: the
+# command has begun, and its imports take seconds.
+if sys.argv[:1] == ["-m"]:
+    stop_at_once()

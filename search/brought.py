@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -17,6 +16,7 @@ from ckrm_tf.models.facts import ModelFacts, as_pixels, probabilities, read_fact
 from ckrm_tf.models.judged import check_above_chance
 from ckrm_tf.models.load import load_model
 from ckrm_tf.stats import macro_auc
+from search.model_file import model_path
 from search.settings import Settings
 
 # Training images that choose channels and mend.
@@ -31,7 +31,7 @@ class Brought:
     facts: ModelFacts
     digest: str
 
-    def side(self, asked: int | None) -> int | None:
+    def side(self, asked: int | tuple[int, ...] | None) -> int | tuple[int, ...] | None:
         """The side of the images: the model's own, or the one asked for where it takes any."""
         height, width, _ = self.facts.shape
         if height != width:
@@ -81,7 +81,7 @@ def bring(console: Console, settings: Settings) -> Brought:
     """
     if settings.ggcam:
         raise CKRMError("--model", expected="training without --ggcam", received="--ggcam")
-    path = Path(str(settings.model)).expanduser()
+    path = model_path(str(settings.model))
     model = load_model(path, custom=settings.custom, unsafe=settings.unsafe)
     facts = read_facts(model, pixels=pixel_range(settings.pixels), output=settings.output)
     console.print(f"model     {settings.model}: {facts}", highlight=False, soft_wrap=True)

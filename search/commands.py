@@ -7,22 +7,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 
+from search.stopping import stop_at_once
+
 
 @dataclass(frozen=True)
 class Command:
-    """Where a command is, and what it does in a line."""
+    """Where a command is, what it does in a line, and whether it goes on after an end."""
 
     module: str
     function: str
     does: str
+    resumes: bool = False
 
 
 # A new command is a file of its own and a line here.
 COMMANDS = {
-    "run": Command("search.run", "run", "search for the narrowest network whose AUC holds"),
+    "run": Command("search.run", "run", "search for the narrowest network whose AUC holds", True),
     "measure": Command("search.measure", "report", "how redundant each convolution of a model is"),
-    "compare": Command("search.compare", "compare", "guided against unguided search"),
-    "final": Command("search.final", "final", "retrain a search's result, open the test split"),
+    "narrow": Command("search.narrow", "narrow_model", "a narrower model with its weights, judged"),
+    "cost": Command("search.cost", "cost_of", "parameters and MACs of a model, layer by layer"),
+    "compare": Command("search.compare", "compare", "guided against unguided search", True),
+    "final": Command("search.final", "final", "retrain the result, open the test split", True),
 }
 
 
@@ -32,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not arguments or arguments[0] in ("-h", "--help"):
         sys.stdout.write(usage())
         return
+    # The imports take seconds.
+    stop_at_once()
     # Fire takes a moment, and the list of commands needs it not.
     from search.cli import main as run_command  # noqa: PLC0415
     from search.cli import refuse  # noqa: PLC0415
@@ -41,6 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         refuse("command", name, COMMANDS)
     command = COMMANDS[name]
     run_command(getattr(import_module(command.module), command.function), rest)
+
+
+def stop_line(function: str) -> str:
+    """What a command says when it is stopped; `function` is the name of the command's function."""
+    goes_on = any(c.resumes for c in COMMANDS.values() if c.function == function)
+    after = "goes on where it stopped" if goes_on else "begins anew: it keeps nothing of this"
+    return f"stopped; the same command {after}"
 
 
 def usage() -> str:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
+import typing
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
 from rich.console import Console
 
 from ckrm_tf.data import Dataset
-from ckrm_tf.errors import CKRMError, unknown_name
+from ckrm_tf.data.options import Option
+from ckrm_tf.errors import CKRMError
 from ckrm_tf.families.base import Family
 from ckrm_tf.files import write_atomically
 from ckrm_tf.store.folder import open_folder
@@ -24,12 +27,32 @@ from search.compare_plots import plot_all
 from search.compare_rows import make_rows
 from search.compare_screen import show_confirmed, show_summary
 from search.compare_tables import EARLY, Runs, curves, summarise
-from search.config_files import config_text
+from search.config_files import config_text, explained, read_config, read_yaml
 from search.console import Progress, count, read_data, show_data
 from search.final_stats import keep_report
+from search.ranges import check_ranges
 from search.session import check_fit, data_fingerprint, make_runner, make_tuner, search_all
-from search.settings import Settings, _read, _typed, load_settings
-from search.strategies import check_strategy, make_strategy
+from search.settings import (
+    KEYS,
+    Layer,
+    Settings,
+    default_layer,
+    gather,
+    option_flags,
+    setting_flags,
+    settings_of,
+)
+from search.strategies import SEED_STRIDE, check_strategy, make_strategy
+from search.values import typed
+
+RANGES: dict[str, tuple[float, float]] = {
+    "trainings": (1, 1_000_000),
+    "random_trainings": (1, 1_000_000),
+    "repeats": (1, 1_000),
+    "target": (1, math.inf),
+    "hold": (0, 1_000),
+    "final": (0, 1_000),
+}
 
 
 @dataclass(frozen=True)
@@ -49,14 +72,7 @@ class Options:
             raise CKRMError("--strategies", expected="at least one", received="none")
         for name in self.strategies:
             check_strategy(name)
-        for name in ("trainings", "random_trainings", "repeats", "target"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                flag = name.replace("_", "-")
-                raise CKRMError(f"--{flag}", expected="at least 1", received=value)
-        for name in ("hold", "final"):
-            if getattr(self, name) < 0:
-                raise CKRMError(f"--{name}", expected="0 or more", received=getattr(self, name))
+        check_ranges({name: getattr(self, name) for name in RANGES}, RANGES)
 
     def budget(self, strategy: str) -> int:
         """Trainings that a strategy may use in one repeat."""
@@ -74,34 +90,27 @@ def load_options(config: str | None, flags: Mapping[str, Any]) -> tuple[Options,
     Raises:
         CKRMError: an unknown key or flag, with the nearest known one; a value of the wrong type.
     """
-    text = config_text("compare.yaml")
-    layers = [("key in compare.yaml", _read(text, "compare.yaml"))]
+    layers: list[Layer] = [default_layer("default.yaml"), default_layer("compare.yaml")]
     if config is not None:
-        path = Path(config).expanduser()
-        if not path.is_file():
-            raise CKRMError("--config", expected="a YAML file", received=str(config))
-        layers.append((f"key in {path.name}", _read(path.read_text(), path.name)))
-    layers.append(("flag", {k.replace("-", "_"): v for k, v in flags.items()}))
-    own = [f.name for f in fields(Options)]
-    known = own + [f.name for f in fields(Settings)]
-    values: dict[str, Any] = {}
-    for kind, layer in layers:
-        for key in layer:
-            if key not in known:
-                raise unknown_name(kind, str(key), known)
-        values |= layer
-    chosen = {key: values.pop(key) for key in own}
-    names = chosen.pop("strategies")
-    listed = names.split(",") if isinstance(names, str) else names
-    if not isinstance(listed, list | tuple) or not all(isinstance(n, str) for n in listed):
-        raise CKRMError("--strategies", expected="names and commas", received=repr(names))
-    numbers = {
-        k: _typed(k, v, int | None if k == "random_trainings" else int) for k, v in chosen.items()
-    }
+        layers.append(read_config(config))
+    kinds = typing.get_type_hints(Options)
+    found = gather([*layers, (None, flags)], (*kinds, *KEYS, *option_flags()))
+    own = {name: typed(*found.pop(name), kind) for name, kind in kinds.items()}
     # A strategy named twice would be compared with itself.
-    strategies = tuple(dict.fromkeys(name.strip() for name in listed))
-    options = Options(strategies=strategies, **numbers)
-    settings = load_settings(None, values)
+    own["strategies"] = tuple(dict.fromkeys(own["strategies"]))
+    options, settings = Options(**own), settings_of(found)
+    if settings.model:
+        raise CKRMError(
+            "--model",
+            expected="a starting network that is trained anew",
+            received=settings.model,
+            hint="A given model may have seen any image; search.run --model goes over its widths.",
+        )
+    last = settings.seed + options.repeats * settings.most_seeds
+    if last * SEED_STRIDE >= 2**32:
+        # NumPy's generators take no larger seed.
+        most = 2**32 // SEED_STRIDE - options.repeats * settings.most_seeds
+        raise CKRMError("--seed", expected=f"at most {most}", received=settings.seed)
     if options.trainings < settings.seeds:
         raise CKRMError(
             "--trainings",
@@ -111,7 +120,19 @@ def load_options(config: str | None, flags: Mapping[str, Any]) -> tuple[Options,
     return options, settings
 
 
-def compare(config: str | None = None, **flags: Any) -> None:
+def compare_flags() -> dict[str, Option]:
+    """The flags of a comparison: its own, and those of a search with its defaults."""
+    text = config_text("compare.yaml")
+    told, values = explained(text), read_yaml(text, "compare.yaml")
+    kinds = typing.get_type_hints(Options)
+    own = {
+        name: Option(name, kind, typed(name, values[name], kind), told[name])
+        for name, kind in kinds.items()
+    }
+    return {**own, **setting_flags("default.yaml", "compare.yaml"), **option_flags()}
+
+
+def compare(config: str | None = None, **flags: Annotated[Any, compare_flags]) -> None:
     """Run several strategies on the same data, network, recipe and budget; tables and plots.
 
     Run again with the same --out, it goes on where it stopped. A network that two strategies
@@ -120,8 +141,7 @@ def compare(config: str | None = None, **flags: Any) -> None:
     Args:
         config: a YAML file with keys of configs/compare.yaml, where each is explained.
         flags: any of those keys: --trainings 20 --repeats 3 --strategies ckrm,random --final 5
-            --hold 3 --random-trainings 40 --target 128062, and those of search.run: --data PATH
-            --out DIR --image-size 48 --epochs 16 --margin 0.02 ...
+            --hold 3 --random-trainings 40, and those of search.run; --help lists them.
     """
     options, settings = load_options(config, flags)
     console = Console(width=None if Console().is_terminal else 160)
@@ -181,7 +201,9 @@ def run_strategy(
     # Repeats share no training seed, and all strategies of a repeat share theirs.
     mine = replace(settings, seed=settings.seed + repeat * settings.most_seeds)
     console.rule(f"{name}, repeat {repeat + 1} of {options.repeats}", align="left")
-    with Progress(console, networks, settings.margin, settings.seeds) as progress:
+    # Hyperband trains more networks for fewer epochs.
+    known = None if name == "hyperband" else networks
+    with Progress(console, known, settings.margin, settings.seeds) as progress:
         runner.on_training = progress.on_training
         oracle, metrics = make_strategy(name, mine, data, networks)
         tuner = make_tuner(mine, oracle, runner, folder, extra_metrics=metrics)

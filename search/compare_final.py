@@ -15,7 +15,7 @@ from search.compare_rows import trials_of
 from search.compare_tables import spread_of
 from search.console import Progress
 from search.final import final_comparison
-from search.final_stats import keep_report, show_final
+from search.final_stats import ARMS, keep_report, show_final
 from search.retrain import confirmed
 from search.session import make_runner
 from search.settings import Settings
@@ -71,7 +71,7 @@ def confirm_all(
         multiply-accumulates of each repeat.
     """
     held: dict[str, Any] = {name: {} for name in found}
-    with Progress(console, 1, settings.margin, len(seeds)) as progress:
+    with Progress(console, None, settings.margin, len(seeds)) as progress, progress.confirming():
         runner = make_runner(settings, data, folder / FOLDER, progress)
         for name, repeats in found.items():
             for budget in budgets[name]:
@@ -109,9 +109,10 @@ def finish(
     # The repeats share no seed: together they are one history with more seeds a network.
     history = history_of(settings, [training for each in found[lead] for training in each])
     console.rule(f"final: {len(seeds)} new seed(s)", align="left")
-    with Progress(console, len(history), settings.margin, len(seeds)) as progress:
+    with Progress(console, len(ARMS), settings.margin, len(seeds)) as progress:
         runner = make_runner(settings, data, folder / FOLDER, progress)
-        best = confirmed(runner, history, seeds, settings.margin)
+        with progress.confirming():
+            best = confirmed(runner, history, seeds, settings.margin)
         start = runner.family.start
         report = final_comparison(data, runner, start, best, seeds, settings.margin)
     keep_report(folder, "final", report)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import keras
 from rich.console import Console
-from rich.status import Status
 from rich.table import Table
 
 from ckrm_tf.data import Dataset, load_dataset
@@ -18,10 +19,8 @@ from ckrm_tf.store.record import FAILED, Training
 from ckrm_tf.tuning.history import Outcome
 from search.settings import Settings
 
-# Between two plain lines about one training.
+# Between two plain lines about one training, or about the images that are read.
 PLAIN_SECONDS = 60
-# Between two plain lines about decoded films.
-PLAIN_FILMS = 100
 
 
 def duration(seconds: float) -> str:
@@ -42,32 +41,43 @@ def count(number: float) -> str:
 
 
 def show_data(console: Console, data: Dataset) -> None:
-    """The data set: images per split and class."""
+    """The data set: images per split and class, and what was assumed of them."""
     console.print(f"data      {data.name}: {'x'.join(map(str, data.input_shape))} pixels")
     for name, split in data.splits().items():
         counts = ", ".join(
             f"{(split.labels == i).sum()} {label}" for i, label in enumerate(data.class_names)
         )
         console.print(f"          {name:<5} {len(split):>5} images: {counts}", highlight=False)
+    for note in data.notes:
+        console.print(f"          {note}", highlight=False, markup=False, soft_wrap=True)
 
 
 def read_data(console: Console, settings: Settings) -> Dataset:
-    """The data set that the settings name, with progress where films are decoded."""
-    options = settings.data_options
+    """The data set that the settings name."""
+    return read_images(
+        console,
+        settings.data,
+        image_size=settings.image_size,
+        seed=settings.seed,
+        **settings.data_options,
+    )
+
+
+def read_images(console: Console, source: str, **options: Any) -> Dataset:
+    """A data set, with progress where there are many images; see `load_dataset`."""
+    shown = time.perf_counter()
     with console.status("reading the data") as status:
-        if options:
-            options["progress"] = lambda done, total: _show_film(console, status, done, total)
-        return load_dataset(
-            settings.data, image_size=settings.image_size, seed=settings.seed, **options
-        )
 
+        def show(done: int, total: int) -> None:
+            nonlocal shown
+            text = f"reading images: {done}/{total}"
+            if console.is_terminal:
+                status.update(text)
+            elif time.perf_counter() - shown > PLAIN_SECONDS and done < total:
+                shown = time.perf_counter()
+                console.print(text, highlight=False)
 
-def _show_film(console: Console, status: Status, done: int, total: int) -> None:
-    text = f"decoding films: {done}/{total}"
-    if console.is_terminal:
-        status.update(text)
-    elif done % PLAIN_FILMS == 0 or done == total:
-        console.print(text, highlight=False)
+        return load_dataset(source, progress=show, **options)
 
 
 class Progress:
@@ -75,19 +85,19 @@ class Progress:
 
     Args:
         console: where to print.
-        trials: how many the search will make.
+        trials: how many the search will make, or None where that is not known beforehand.
         margin: what counts as an acceptable AUC.
         seeds: trainings of a trial.
     """
 
-    def __init__(self, console: Console, trials: int, margin: float, seeds: int = 1) -> None:
+    def __init__(self, console: Console, trials: int | None, margin: float, seeds: int = 1) -> None:
         self.console, self.trials, self.margin, self.seeds = console, trials, margin, seeds
         self.describe: Callable[[Design], str] = str
         self.done = 0
         self.trainings: list[Training] = []
         self.new_seconds: list[float] = []
         self.status = console.status("preparing") if console.is_terminal else None
-        self.started = time.perf_counter()
+        self._confirming = False
 
     def __enter__(self) -> Progress:
         if self.status is not None:
@@ -98,16 +108,26 @@ class Progress:
         if self.status is not None:
             self.status.stop()
 
+    @contextmanager
+    def confirming(self) -> Iterator[None]:
+        """Within it no training is a trial of the search: further seeds of what was found."""
+        self._confirming = True
+        try:
+            yield
+        finally:
+            self._confirming = False
+
     def on_training(self, training: Training, new: bool) -> None:
         """Print one training; see `Runner`."""
-        self.trainings.append(training)
         if new:
             self.new_seconds.append(training.seconds)
-        # A trial begins with the first of its seeds.
-        self.done += (training.seed - self.trainings[0].seed) % self.seeds == 0
+        if not self._confirming:
+            self.trainings.append(training)
+            # A trial begins with the first of its seeds.
+            self.done += (training.seed - self.trainings[0].seed) % self.seeds == 0
         self.console.print(self._line(training, new), highlight=False, soft_wrap=True)
         if self.status is not None:
-            self.status.update(f"trial {self.done + 1}/{self.trials}, {self._left()}")
+            self.status.update(", ".join(p for p in (self._number(), self._left()) if p))
 
     def epochs(self, design: Design, seed: int, epochs: int) -> keras.callbacks.Callback:
         """A callback that shows how far one training is; plain lines once a minute at most."""
@@ -125,24 +145,35 @@ class Progress:
         return keras.callbacks.LambdaCallback(on_epoch_end=on_epoch_end)
 
     def _left(self) -> str:
-        """Trials shrink as the search goes on, so the last few tell more than the mean."""
+        """The time left, or nothing where it cannot be told.
+
+        Trials shrink as the search goes on, so the last few tell more than the mean. What the
+        journal already had took no time and tells nothing.
+        """
         recent = self.new_seconds[-3:]
-        if not recent:
-            return "time left unknown"
+        if not recent or self._confirming or self.trials is None or self.done >= self.trials:
+            return ""
         per_trial = sum(recent) / len(recent) * len(self.trainings) / self.done
-        return f"about {duration(per_trial * max(0, self.trials - self.done))} left"
+        return f"about {duration(per_trial * (self.trials - self.done))} left"
+
+    def _number(self) -> str:
+        """Which trial it is, of how many where that is known."""
+        if self._confirming:
+            return "confirming"
+        known = self.trials is not None and self.done <= self.trials
+        return f"{self.done:>3}/{self.trials}" if known else f"{self.done:>3}"
 
     def _line(self, t: Training, new: bool) -> str:
-        # Some searches cannot know their number of trials beforehand.
-        number = f"{self.done:>3}/{max(self.trials, self.done)}"
-        head = f"{number} seed {t.seed} {self.describe(t.design)}  {count(t.params):>7} params"
+        head = f"{self._number()} seed {t.seed} {self.describe(t.design)}  "
+        head += f"{count(t.params):>7} params"
         if t.status == FAILED:
             return f"{head}  failed: {t.reason}"
         worst = max(t.lam, key=lambda name: t.lam[name], default="")
         lam = f"max λ {t.lam[worst]:.2f} ({worst})" if worst and t.lam[worst] > 0 else "λ 0"
         took = duration(t.seconds) if new else "from the journal"
-        left = f", {self._left()}" if new and self.done < self.trials else ""
-        return f"{head} {count(t.macs):>7} MACs  AUC {t.val_auc:.3f}  {lam}  {took}{left}"
+        left = self._left() if new else ""
+        said = f"{took}, {left}" if left else took
+        return f"{head} {count(t.macs):>7} MACs  AUC {t.val_auc:.3f}  {lam}  {said}"
 
 
 def show_trials(

@@ -5,15 +5,15 @@ from __future__ import annotations
 import sys
 
 from ckrm_tf import cost, width_groups
-from ckrm_tf.errors import CKRMError
 from ckrm_tf.models.load import load_model
 from search.cli import main
+from search.model_file import model_path
 
 
 def cost_of(
     model: str,
     *,
-    input_shape: str | None = None,
+    input_shape: tuple[int, ...] | None = None,
     groups: bool = False,
     custom: str | None = None,
     unsafe: bool = False,
@@ -27,19 +27,9 @@ def cost_of(
         custom: a Python file that defines the model's own layers.
         unsafe: let code inside the model's file run.
     """
-    loaded = load_model(model, custom=custom, unsafe=unsafe)
-    table = width_groups(loaded) if groups else cost(loaded, _shape(input_shape))
+    loaded = load_model(model_path(model), custom=custom, unsafe=unsafe)
+    table = width_groups(loaded) if groups else cost(loaded, input_shape)
     sys.stdout.write(f"{table}\n")
-
-
-def _shape(text: object) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    parts = text if isinstance(text, list | tuple) else str(text).split(",")
-    try:
-        return tuple(int(part) for part in parts)
-    except ValueError as error:
-        raise CKRMError("--input-shape", expected="such as 224,224,3", received=text) from error
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ The only place of a comparison where test images are judged, and only after ever
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from rich.console import Console
 
@@ -21,12 +21,15 @@ from ckrm_tf.store.folder import open_folder
 from ckrm_tf.tuning.history import outcomes
 from ckrm_tf.tuning.runner import Runner
 from search.cli import main
-from search.console import Progress, read_data
+from search.console import Progress, read_data, show_data
 from search.final_folds import fold_comparison
 from search.final_stats import ARMS, compare_on, describe_arms, keep_report, show_final
+from search.ranges import check_ranges
 from search.retrain import confirmed, probabilities, train_all
+from search.run_folder import read_run
 from search.session import check_fit, data_fingerprint, make_runner
-from search.settings import Settings, load_settings
+from search.settings import Settings, option_flags
+from search.values import typed
 
 
 def final_comparison(
@@ -67,7 +70,14 @@ def final_comparison(
     return report
 
 
-def final(folder: str, seeds: int = 5, first: int = 1, widths: Any = None, folds: int = 0) -> None:
+def final(
+    folder: str,
+    seeds: int = 5,
+    first: int = 1,
+    widths: str | Mapping | None = None,
+    folds: int = 0,
+    **options: Annotated[Any, option_flags],
+) -> None:
     """Retrain the recommended and the starting network of a finished search; open the test split.
 
     Writes final.json into the run folder, or final_2.json where there is another. Trainings that
@@ -82,36 +92,35 @@ def final(folder: str, seeds: int = 5, first: int = 1, widths: Any = None, folds
         folds: judge on all training and test images instead, in so many parts, each by networks
             that have not seen it; writes folds3.json for 3. More images, a narrower interval. For
             data with one image a patient: images are dealt out one by one.
+        options: of the data, where they lie elsewhere now; --help lists them.
     """
     place = Path(str(folder)).expanduser()
-    marker = place / "run.json"
-    if not marker.is_file():
-        raise CKRMError("run folder", expected="a folder of search.run", received=str(folder))
-    for name, value, least in (("seeds", seeds, 1), ("first", first, 1), ("folds", folds, 0)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise CKRMError(
-                f"--{name}", expected=f"a whole number of at least {least}", received=value
-            )
-    identity = json.loads(marker.read_text())
-    pixels = identity.pop("pixels", None)
-    settings = load_settings(None, identity)
+    ranges = {"seeds": (1, 1_000), "first": (0, 2**31 - 1), "folds": (0, 1_000)}
+    for name, value in (("seeds", seeds), ("first", first), ("folds", folds)):
+        check_ranges({name: typed(f"--{name}", value, int)}, ranges)
+    settings, pixels = read_run(place, options)
     if folds:
         _check_folds(settings, folds)
     console = Console(width=None if Console().is_terminal else 160)
     data = read_data(console, settings)
+    show_data(console, data)
     if data_fingerprint(data) != pixels:
         raise CKRMError("data", expected="the images the search had", received=f"other {data.name}")
     parts = make_folds(data, folds, settings.seed) if folds else None
     numbers = range(first, first + seeds)
     family, margin = settings.network(data.input_shape, data.classes), settings.margin
     start = family.start
-    with Progress(console, 2, margin, seeds) as progress:
+    with Progress(console, len(ARMS), margin, seeds) as progress:
         runner = make_runner(settings, data, place, progress)
-        best = _candidate(settings, runner, numbers) if widths is None else _read(widths, family)
+        if widths is None:
+            with progress.confirming():
+                best = _candidate(settings, runner, numbers)
+        else:
+            best = _read(widths, family)
         if parts is None:
             report = final_comparison(data, runner, start, best, numbers, margin)
     if parts is not None:
-        with Progress(console, 2 * folds, margin, seeds) as progress:
+        with Progress(console, len(ARMS) * folds, margin, seeds) as progress:
             runners = _fold_runners(console, settings, parts, place / f"folds{folds}", progress)
             report = {
                 "margin": margin,
@@ -139,7 +148,7 @@ def _read(text: Any, family: Family) -> Design:
     """A network of the family from JSON: its design, or another form that a record may have."""
     try:
         data = text if isinstance(text, dict) else json.loads(str(text))
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise CKRMError("--widths", expected="JSON", received=repr(text)[:80]) from error
     if not isinstance(data, dict):
         raise CKRMError("--widths", expected='{"NAME": number, ...}', received=repr(text)[:80])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -22,6 +21,7 @@ from ckrm_tf.measures.kernels import model_kernels
 from ckrm_tf.measures.redundancy import THRESHOLD
 from ckrm_tf.measures.table import measure
 from search.cli import main
+from search.model_file import model_path
 
 LAYERS = {"SlimConv2D": SlimConv2D, "CAMHead": CAMHead}
 WIDTH = 100
@@ -76,10 +76,11 @@ def load(path: str) -> keras.Model:
     Raises:
         CKRMError: no such file, or Keras cannot make a model of it.
     """
-    if not Path(path).is_file():
+    file = model_path(path)
+    if not file.is_file():
         raise CKRMError("model", expected="a .keras or .h5 file", received=path, hint="No file.")
     try:
-        return keras.models.load_model(path, custom_objects=LAYERS, compile=False)
+        return keras.models.load_model(file, custom_objects=LAYERS, compile=False)
     except Exception as error:  # whatever Keras, zipfile or h5py raise
         why = str(error).strip().splitlines() or [type(error).__name__]
         raise CKRMError(

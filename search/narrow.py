@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 import platform
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 import numpy as np
 from rich.console import Console
 
 from ckrm_tf import cost, narrow, width_groups
-from ckrm_tf.data import Dataset, load_dataset
+from ckrm_tf.data import Dataset
 from ckrm_tf.errors import CKRMError, unknown_name
 from ckrm_tf.export import export_files
-from ckrm_tf.files import first_unused, write_atomically
+from ckrm_tf.export.registry import formats_named
+from ckrm_tf.files import write_atomically
 from ckrm_tf.models.facts import ModelFacts, as_pixels, probabilities, read_facts
 from ckrm_tf.models.judged import check_above_chance
 from ckrm_tf.models.load import load_model
@@ -27,7 +28,10 @@ from ckrm_tf.stats import compare_trained_models
 from ckrm_tf.train.fine_tune import fine_tune
 from search.brought import IMAGES, pixel_range
 from search.cli import main
-from search.console import count, show_data
+from search.console import count, read_images, show_data
+from search.data_flags import data_flags, loader_options
+from search.model_file import model_path
+from search.narrow_inputs import check_data, check_numbers, listed, new_folder, target
 
 SPLITS = ("test", "val", "none")
 FORMATS = ("keras", "saved_model")
@@ -79,6 +83,7 @@ def narrow_model(
     custom: str | None = None,
     unsafe: bool = False,
     seed: int = 1,
+    **options: Annotated[Any, data_flags],
 ) -> None:
     """Narrow a saved Keras model and export it; with data: mend, fine-tune and judge it too.
 
@@ -107,22 +112,33 @@ def narrow_model(
         custom: a Python file that defines the model's own layers.
         unsafe: let code inside the model's file run.
         seed: of the order of the images.
+        options: of the data; --help lists them.
     """
     console = Console(width=None if Console().is_terminal else 160)
     if unseen not in SPLITS:
         raise unknown_name("--unseen", unseen, SPLITS)
-    to = _target(share, params, macs, latency)
-    names = _listed(formats)
-    given = load_model(model, custom=custom, unsafe=unsafe)
-    left_alone = _listed(freeze)
+    check_numbers(
+        margin,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        multiple=multiple,
+        floor=floor,
+        image_size=image_size,
+        seed=seed,
+    )
+    to = target(share, params, macs, latency)
+    check_data(data, options)
+    names = [one.name for one in formats_named(listed(formats))]
+    given = load_model(model_path(model), custom=custom, unsafe=unsafe)
+    left_alone = listed(freeze)
     before = cost(given)
     console.print(f"model     {model}: {before.params:,} parameters, {count(before.macs)} MACs")
-    folder = _folder(out, model)
+    folder = new_folder(out, model)
     facts = dataset = None
     if data is not None:
         facts = read_facts(given, pixels=pixel_range(pixels), output=output)
         console.print(f"          {facts}", highlight=False)
-        dataset = _read_data(console, data, facts, image_size, seed)
+        dataset = _read_data(console, data, facts, image_size, seed, options)
     reference = _as_given(console, given, dataset, facts, unseen)
     images = None
     if dataset is not None and facts is not None:
@@ -167,46 +183,19 @@ def narrow_model(
     console.print(f"written   {folder}: narrow.json, export1 with {', '.join(names)}")
 
 
-def _target(
-    share: float | None, params: float | None, macs: float | None, latency: float | None
-) -> float | dict[str, float]:
-    wanted = {"share": share, "params": params, "macs": macs, "latency": latency}
-    named = {key: value for key, value in wanted.items() if value is not None}
-    if len(named) != 1:
-        raise CKRMError(
-            "narrow",
-            expected="one of --share, --params, --macs and --latency",
-            received=", ".join(f"--{key}" for key in named) or "none",
-        )
-    return share if share is not None else named
-
-
-def _listed(text: Any) -> list[str]:
-    parts = text if isinstance(text, list | tuple) else str(text).split(",")
-    return [str(part).strip() for part in parts if str(part).strip()]
-
-
-def _folder(out: str | None, model: str) -> Path:
-    """A folder of its own for the result: nothing is overwritten."""
-    if out is None:
-        name = Path(model).stem
-        folder = first_unused(Path("runs"), lambda n: f"narrow-{name}-{n}")
-    else:
-        folder = Path(out).expanduser()
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise CKRMError("--out", expected="a new or empty folder", received=f"{out}, in use")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
 def _read_data(
-    console: Console, data: str, facts: ModelFacts, image_size: int | None, seed: int
+    console: Console,
+    data: str,
+    facts: ModelFacts,
+    image_size: int | None,
+    seed: int,
+    options: Mapping[str, Any],
 ) -> Dataset:
     height, width, _ = facts.shape
     if height != width:
         raise CKRMError("images", expected="a model of square images", received=facts.shape)
     side = height if height is not None else image_size
-    found = load_dataset(data, image_size=side, seed=seed)
+    found = read_images(console, data, image_size=side, seed=seed, **loader_options(options))
     show_data(console, found)
     if found.classes != facts.classes:
         raise CKRMError(

@@ -7,7 +7,7 @@ import platform
 import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 from rich.console import Console
@@ -41,21 +41,21 @@ from search.session import (
     make_tuner,
     search_all,
 )
-from search.settings import Settings, load_settings
+from search.settings import Settings, load_settings, run_flags
 
 # A validation AUC below which "not worse than the start" says nothing.
 LEARNED = 0.6
 
 
-def run(config: str | None = None, **flags: Any) -> None:
+def run(config: str | None = None, **flags: Annotated[Any, run_flags]) -> None:
     """Find the narrowest network whose AUC is not worse than the starting one's, and export it.
 
     Run again with the same --out, it goes on where it stopped.
 
     Args:
         config: a YAML file with keys of configs/default.yaml, where each key is explained.
-        flags: any of those keys: --trials 20 --data PATH --out DIR --seed 1 --epochs 12
-            --image-size 48 --seeds 1 --criterion ckrm --conv plain --margin 0.02 --confirm 0 ...
+        flags: any of those keys, and the options of the data: --trials 20 --data PATH --out DIR
+            --image-size 48 --scale 4095 ...; --help lists them.
     """
     settings = load_settings(config, flags)
     console = Console(width=None if Console().is_terminal else 160)
@@ -87,7 +87,8 @@ def run(config: str | None = None, **flags: Any) -> None:
         tuner = make_tuner(settings, make_oracle(settings, data, family), runner, folder)
         search_all(tuner, progress)
         trials, history = progress.done, outcomes(progress.trainings)
-        start, best = recommend(settings, runner, history)
+        with progress.confirming():
+            start, best = recommend(settings, runner, history)
     if trials < settings.trials:
         console.print(f"no move is left after {trials} trials", highlight=False)
     show_trials(console, history, runner.family, best.design)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import types
 import typing
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
-
-import yaml
 
 from ckrm_tf.criteria.registry import criterion
 from ckrm_tf.data import EGD_PREFIX
+from ckrm_tf.data.limits import brief
+from ckrm_tf.data.options import Option
 from ckrm_tf.errors import CKRMError, unknown_name
 from ckrm_tf.families.base import Family, StartOptions
 from ckrm_tf.families.registry import family
@@ -20,7 +18,10 @@ from ckrm_tf.judge.select import CONFIRMED_SHARE
 from ckrm_tf.train.recipe import Recipe
 from ckrm_tf.tuning.registry import strategy
 from ckrm_tf.tuning.rule import Rule
-from search.config_files import config_text
+from search.config_files import config_text, explained, read_config, read_yaml
+from search.data_flags import PLACES, check_data_flags, data_flags, loader_options
+from search.ranges import MOST_STAGES, RANGES, check_ranges
+from search.values import read_option, typed
 
 CHOICES = {
     "split": ("patient", "image"),
@@ -47,7 +48,7 @@ class Settings:
     """One value per key of `configs/default.yaml`, where each is explained."""
 
     data: str
-    image_size: int | None
+    image_size: int | tuple[int, ...] | None
     split: str
     frame: str
     trials: int
@@ -87,24 +88,28 @@ class Settings:
     unseen: str
     custom: str | None
     unsafe: bool
+    # Options of the data source, by flag; only those that were given.
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_ranges({name: getattr(self, name) for name in RANGES})
         strategy(self.strategy, self.seed)
         criterion(self.criterion)
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise unknown_name(f"--{name.rstrip('_')}", getattr(self, name), known)
-        for name in ("trials", "seeds", "filters", "multiple"):
-            if getattr(self, name) < 1:
-                raise CKRMError(f"--{name}", expected="at least 1", received=getattr(self, name))
-        if self.seed < 1:
-            # KerasTuner takes 0 for "no seed".
-            raise CKRMError("--seed", expected="at least 1", received=self.seed)
+        if isinstance(self.image_size, tuple) and len(self.image_size) != 2:
+            raise CKRMError(
+                "--image-size", expected="a side, or height and width", received=self.image_size
+            )
         if not 0 < self.margin < 1:
             # The test of non-inferiority at the end of the search takes no other.
             raise CKRMError("--margin", expected="between 0 and 1", received=self.margin)
-        if self.confirm < 0:
-            raise CKRMError("--confirm", expected="0 or more", received=self.confirm)
+        if len(self.blocks) > MOST_STAGES:
+            raise CKRMError(
+                "--blocks", expected=f"at most {MOST_STAGES} stages", received=len(self.blocks)
+            )
+        check_data_flags(self.data, self.options)
         # Built here so that a bad value is refused before any data are read.
         self.rule, self.recipe, self.network(ANY_INPUT, 2).start
 
@@ -146,80 +151,126 @@ class Settings:
 
     @property
     def data_options(self) -> dict[str, Any]:
-        """What the data source takes beside image size and seed."""
+        """What the data source takes beside image size and seed, by the loader's keywords."""
+        given = loader_options(self.options)
         if not self.data.startswith(EGD_PREFIX):
-            return {}
+            return given
         gaze = "eye_gaze" if self.ggcam else None
-        return {"split": self.split, "recipe": self.frame, "gaze": gaze}
+        return {"split": self.split, "recipe": self.frame, "gaze": gaze} | given
 
     def fingerprint(self) -> dict[str, Any]:
         """The settings a continued run must share with its beginning."""
-        values = asdict(self) | {"blocks": list(self.blocks)}
+        values = {k: v for k, v in asdict(self).items() if k != "options"}
+        # The pixels tell which data they are, wherever the files lie.
+        values |= {k: v for k, v in self.options.items() if k not in PLACES}
         unused: tuple[str, ...] = () if self.ggcam else ("ggcam_a", "ggcam_e")
         unused += () if self.data.startswith(EGD_PREFIX) else ("split", "frame")
         # The file is known by its content, wherever it lies.
         unused += ("model",) if self.model else OF_MODEL
-        return {k.rstrip("_"): v for k, v in values.items() if k not in (*FREE, *unused)}
+        return {
+            k.rstrip("_"): list(v) if isinstance(v, tuple) else v
+            for k, v in values.items()
+            if k not in (*FREE, *unused)
+        }
+
+
+KEYS = tuple(f.name.rstrip("_") for f in fields(Settings) if f.name != "options")
+"""The keys of `configs/default.yaml`."""
+
+
+def option_flags() -> dict[str, Option]:
+    """The flags of the data sources that no setting speaks for."""
+    return {name: option for name, option in data_flags().items() if name not in KEYS}
+
+
+def setting_flags(*files: str) -> dict[str, Option]:
+    """Every setting as a flag, with the default and the explanation of the settings file.
+
+    Args:
+        files: of `configs/`; a later one wins. By default default.yaml.
+    """
+    kinds = typing.get_type_hints(Settings)
+    found: dict[str, Option] = {}
+    for file in files or ("default.yaml",):
+        text = config_text(file)
+        told = explained(text)
+        for key, value in read_yaml(text, file).items():
+            if key in KEYS:
+                kind = kinds[_field(key)]
+                words = told[key] or (found[key].help if key in found else "")
+                found[key] = Option(key, kind, typed(key, value, kind), words)
+    return found
+
+
+def run_flags() -> dict[str, Option]:
+    """The flags of a search."""
+    return {**setting_flags(), **option_flags()}
+
+
+Layer = tuple[str | None, Mapping[str, Any]]
+"""The file that values come from, None for flags, and the values by key."""
 
 
 def load_settings(config: str | None, flags: Mapping[str, Any]) -> Settings:
     """The settings in force.
 
+    Args:
+        config: a YAML file, or None.
+        flags: values by flag: of Python, or texts, which are read by the setting's type.
+
     Raises:
-        CKRMError: an unknown key or flag, with the nearest known one; a value of the wrong type.
+        CKRMError: an unknown key or flag, with the nearest known one; a value of the wrong type, or
+            one that cannot work.
     """
-    values = _read(config_text("default.yaml"), "defaults")
-    if config is not None:
-        path = Path(config).expanduser()
-        if not path.is_file():
-            raise CKRMError("--config", expected="a YAML file", received=str(config))
-        values |= _checked(_read(path.read_bytes(), path.name), f"key in {path.name}")
-    values |= _checked({k.replace("-", "_"): v for k, v in flags.items()}, "flag")
-    types_ = typing.get_type_hints(Settings)
-    fields_ = {_field(k): v for k, v in values.items()}
-    return Settings(**{k: _typed(k.rstrip("_"), v, types_[k]) for k, v in fields_.items()})
+    return make_settings([*([] if config is None else [read_config(config)]), (None, flags)])
+
+
+def make_settings(layers: Iterable[Layer]) -> Settings:
+    """The settings of default.yaml and of these layers, of which a later one wins."""
+    known = (*KEYS, *option_flags())
+    return settings_of(gather([default_layer("default.yaml"), *layers], known))
+
+
+def default_layer(file: str) -> Layer:
+    """One file of `configs/`."""
+    return file, read_yaml(config_text(file), file)
+
+
+def gather(layers: Iterable[Layer], known: Iterable[str]) -> dict[str, tuple[str, Any]]:
+    """By key, where its value stands and the value; a later layer wins.
+
+    Raises:
+        CKRMError: a key that is not known, with the nearest one.
+    """
+    known = list(known)
+    found: dict[str, tuple[str, Any]] = {}
+    for file, values in layers:
+        for key, value in values.items():
+            name = str(key) if file else str(key).replace("-", "_")
+            if name not in known:
+                raise unknown_name(f"key in {file}" if file else "flag", brief(name, 60), known)
+            where = f"{name} in {file}" if file else f"--{name.replace('_', '-')}"
+            found[name] = where, value
+    return found
+
+
+def settings_of(found: Mapping[str, tuple[str, Any]]) -> Settings:
+    """The settings of the values that `gather` found.
+
+    Raises:
+        CKRMError: a value of the wrong type, or one that cannot work.
+    """
+    kinds, sources = typing.get_type_hints(Settings), option_flags()
+    own: dict[str, Any] = {}
+    options: dict[str, Any] = {}
+    for name, (where, value) in found.items():
+        if name in sources:
+            options[name] = read_option(where, value, sources[name])
+        else:
+            own[_field(name)] = typed(where, value, kinds[_field(name)])
+    return Settings(**own, options=options)
 
 
 def _field(key: str) -> str:
     """The name of a key's field: `from` is a word of Python."""
     return "from_" if key == "from" else key
-
-
-def _read(text: str | bytes, name: str) -> dict[str, Any]:
-    try:
-        data = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise CKRMError(f"config {name}", expected="YAML", received=str(error)) from error
-    if not isinstance(data, dict):
-        raise CKRMError(f"config {name}", expected="keys and values", received=type(data).__name__)
-    return data
-
-
-def _checked(values: dict[str, Any], kind: str) -> dict[str, Any]:
-    known = [field.name.rstrip("_") for field in fields(Settings)]
-    for key in values:
-        if key not in known:
-            raise unknown_name(kind, str(key), known)
-    return values
-
-
-def _typed(name: str, value: Any, kind: Any) -> Any:
-    """`value` as the field's type, or an error that names both."""
-    if isinstance(kind, types.UnionType):
-        if value is None:
-            return None
-        kind = next(k for k in typing.get_args(kind) if k is not types.NoneType)
-    if typing.get_origin(kind) is tuple:
-        if isinstance(value, list | tuple) and value and all(type(v) is int for v in value):
-            return tuple(value)
-        raise CKRMError(f"--{name}", expected="a list of whole numbers", received=repr(value))
-    if kind is str:
-        if value is None or isinstance(value, bool):
-            raise CKRMError(f"--{name}", expected="a text", received=repr(value))
-        # Fire reads --out=1e3 as a number; the user meant a name.
-        return str(value)
-    right = type(value) is kind or (kind is float and type(value) is int)
-    if not right:
-        words = {int: "a whole number", float: "a number", bool: "true or false"}
-        raise CKRMError(f"--{name}", expected=words[kind], received=repr(value))
-    return kind(value)

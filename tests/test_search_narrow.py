@@ -97,11 +97,14 @@ def test_with_data_it_mends_trains_judges_and_exports(folder, tmp_path, capsys):
 
 def test_without_data_nothing_is_judged(folder, tmp_path, capsys):
     flags = ("--params", "0.4", "--out", str(tmp_path / "out"), "--formats", "keras")
-    run(folder, *flags, "--freeze", "second")
+    # A layer that is left alone keeps what it reads, too.
+    run(folder, *flags, "--freeze", "head")
     assert "nothing was judged" in capsys.readouterr().out
     found = json.loads((tmp_path / "out" / "narrow.json").read_text())
     assert found["judged"] is None
     assert found["widths"]["second"] == [12, 12]
+    assert found["widths"]["first"][1] < 12
+    assert "free" in refused(capsys, folder, "--params", "0.4", "--freeze", "[first, second]")
 
 
 def test_what_cannot_be_done_is_told_in_a_line(folder, tmp_path, capsys):
@@ -122,4 +125,4 @@ def test_cost_and_groups_are_printed(folder, capsys):
     assert "first" in printed
     assert f"{cost(keras.models.load_model(folder / 'bars.keras')).params:,}" in printed
     main(cost_of, [str(folder / "bars.keras"), "--groups"])
-    assert "it is an output of the model" in capsys.readouterr().out
+    assert "head: the activation softmax mixes channels" in capsys.readouterr().out

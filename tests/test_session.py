@@ -184,6 +184,56 @@ def test_progress_prints_a_line_each_with_time_left():
     assert "failed: OOM: big" in third
 
 
+def test_confirming_is_no_trial():
+    """Further seeds of what was found: no count beyond its total, no time left to tell."""
+
+    def act(console: Console) -> None:
+        with Progress(console, trials=2, margin=0.02) as progress:
+            progress.on_training(training(), False)
+            progress.on_training(training(SMALL), True)
+            with progress.confirming():
+                for seed in (1, 2, 3):
+                    progress.on_training(training(seed=seed), seed > 1)
+            assert (progress.done, len(progress.trainings)) == (2, 2)
+
+    lines = printed(act).splitlines()
+    assert [line.split()[0] for line in lines] == ["1/2", "2/2", *["confirming"] * 3]
+    assert not any("left" in line for line in lines)
+
+
+def test_the_time_left_is_that_of_new_trainings():
+    def act(console: Console) -> None:
+        with Progress(console, trials=6, margin=0.02, seeds=2) as progress:
+            for widths in (WIDTHS, SMALL):
+                for seed in (1, 2):
+                    progress.on_training(training(widths, seed, step_seconds=1e6), False)
+            other = Widths(5, WIDTHS.stages)
+            progress.on_training(training(other, step_seconds=60), True)
+            progress.on_training(training(other, seed=2, step_seconds=60), True)
+
+    lines = printed(act).splitlines()
+    assert not any("left" in line for line in lines[:4])
+    assert "about 6 min left" in lines[5]
+
+
+def test_an_unknown_number_of_trials_has_no_total():
+    def act(console: Console) -> None:
+        with Progress(console, trials=None, margin=0.02) as progress:
+            progress.on_training(training(), True)
+            progress.on_training(training(SMALL), True)
+
+    assert [line.split()[:2] for line in printed(act).splitlines()] == [
+        ["1", "seed"],
+        ["2", "seed"],
+    ]
+
+
+def test_what_was_assumed_of_the_data_is_shown(tiny_data):
+    noted = replace(tiny_data, notes=("pixels 0 to 4095, int16: [divided] by 4095",))
+    assert "pixels 0 to 4095, int16: [divided] by 4095" in printed(lambda c: show_data(c, noted))
+    assert "4095" not in printed(lambda c: show_data(c, tiny_data))
+
+
 def test_the_table_stars_the_recommended_network():
     found = outcomes([training(auc=0.9), training(seed=2, auc=0.88), training(SMALL, auc=0.88)])
     text = printed(lambda c: show_trials(c, found, FAMILY, found[1].design))

@@ -1,0 +1,68 @@
+"""What `search.narrow` takes, checked before the model is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ckrm_tf.errors import CKRMError
+from ckrm_tf.files import first_unused
+from search.data_flags import check_data_flags
+from search.ranges import RANGES, check_ranges
+
+
+def target(
+    share: float | None, params: float | None, macs: float | None, latency: float | None
+) -> float | dict[str, float]:
+    """The one limit that was given, as `ckrm_tf.narrow` takes it.
+
+    Raises:
+        CKRMError: none, or more than one.
+    """
+    wanted = {"share": share, "params": params, "macs": macs, "latency": latency}
+    named = {key: value for key, value in wanted.items() if value is not None}
+    if len(named) != 1:
+        raise CKRMError(
+            "narrow",
+            expected="one of --share, --params, --macs and --latency",
+            received=", ".join(f"--{key}" for key in named) or "none",
+        )
+    return share if share is not None else named
+
+
+def check_numbers(margin: float, **values: int | float | None) -> None:
+    """Refuse the numbers that cannot work before the model is read."""
+    ranges = RANGES | {"epochs": (0, 1_000_000), "seed": (0, 2**31 - 1)}
+    check_ranges(values, ranges)
+    if not 0 < margin < 1:
+        raise CKRMError("--margin", expected="between 0 and 1", received=margin)
+    if values["learning_rate"] == 0:
+        raise CKRMError("--learning-rate", expected="above 0", received=0)
+
+
+def check_data(data: str | None, options: Mapping[str, Any]) -> None:
+    """Refuse options of data where there are none, or of another source."""
+    if data is not None:
+        check_data_flags(data, options)
+    elif options:
+        raise CKRMError(f"--{next(iter(options))}", expected="--data with it", received="none")
+
+
+def listed(text: Any) -> list[str]:
+    """The names in a text with commas, with or without brackets."""
+    parts = text if isinstance(text, list | tuple) else str(text).strip("[]()").split(",")
+    return [str(part).strip() for part in parts if str(part).strip()]
+
+
+def new_folder(out: str | None, model: str) -> Path:
+    """A folder of its own for the result: nothing is overwritten."""
+    if out is None:
+        name = Path(model).stem
+        folder = first_unused(Path("runs"), lambda n: f"narrow-{name}-{n}")
+    else:
+        folder = Path(out).expanduser()
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise CKRMError("--out", expected="a new or empty folder", received=f"{out}, in use")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
