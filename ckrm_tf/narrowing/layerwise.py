@@ -4,8 +4,8 @@ The model as it is and the narrowed one run side by side, step by step. A kernel
 one and x' in the other becomes V = (S + a I)^-1 (C W + a W_K), with S the Gram matrix of the kept
 channels of x' and C their products with all channels of x: the ridge regression of what the whole
 kernel made of x on x', drawn towards the kernel itself. So a kernel makes up not only for the
-channels that it loses but for what came out differently before it. Means are put right at the biases
-and in the batch norms. No label is needed, and one pass.
+channels that it loses but for what came out differently before it. Means are put right at the
+biases and in the batch norms. No label is needed, and one pass.
 """
 
 from __future__ import annotations
