@@ -15,6 +15,7 @@ from ckrm_tf.families.functional import ModelFamily
 from ckrm_tf.models.facts import ModelFacts, as_pixels, probabilities, read_facts
 from ckrm_tf.models.judged import check_above_chance
 from ckrm_tf.models.load import load_model
+from ckrm_tf.narrowing.responses import evenly
 from ckrm_tf.stats import macro_auc
 from search.model_file import model_path
 from search.settings import Settings
@@ -65,7 +66,7 @@ class Brought:
             self.model,
             self.facts,
             data.input_shape,
-            images=as_pixels(data.train.images[:IMAGES], data.scale, self.facts),
+            images=as_pixels(evenly(data.train.images, IMAGES), data.scale, self.facts),
             select=settings.select,
             fresh=settings.from_ == "scratch",
             multiple=settings.multiple,

@@ -24,6 +24,7 @@ from ckrm_tf.models.facts import ModelFacts, as_pixels, probabilities, read_fact
 from ckrm_tf.models.judged import check_above_chance
 from ckrm_tf.models.load import load_model
 from ckrm_tf.narrowing.model_cost import ModelCost
+from ckrm_tf.narrowing.responses import evenly
 from ckrm_tf.stats import compare_trained_models
 from ckrm_tf.train.fine_tune import fine_tune
 from search.brought import IMAGES, pixel_range
@@ -142,7 +143,7 @@ def narrow_model(
     reference = _as_given(console, given, dataset, facts, unseen)
     images = None
     if dataset is not None and facts is not None:
-        images = as_pixels(dataset.train.images[:IMAGES], dataset.scale, facts)
+        images = as_pixels(evenly(dataset.train.images, IMAGES), dataset.scale, facts)
     small = narrow(
         given,
         to,

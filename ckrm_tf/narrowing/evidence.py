@@ -14,8 +14,6 @@ from ckrm_tf.narrowing.groups import Group
 from ckrm_tf.narrowing.plan import Channels
 from ckrm_tf.narrowing.responses import Gram, gram_matrices
 
-MADE_ALONG = ("filters", "units", "output_dim")
-
 
 class Evidence:
     """Weights and, with images, responses of every group's units.
@@ -85,35 +83,30 @@ class Evidence:
         """
         found = []
         members = self.channels.units.members[group.name]
-        by_path = dict(self.channels.trace.layers)
-        for path in group.layers:
-            layer = by_path.get(path)
-            kernel = None if layer is None else self._made(layer, members)
-            if kernel is not None:
-                found.append(kernel)
+        for number, (path, layer) in enumerate(self.channels.trace.producers):
+            if path in group.layers:
+                found += self._made(number, layer, members)
         return found
 
-    def _made(self, layer: Any, members: np.ndarray) -> np.ndarray | None:
-        for name in ("kernel", "pointwise_kernel", "embeddings"):
-            variable = getattr(layer, name, None)
-            if variable is None or id(variable) not in self.channels.trace.uses:
-                continue
-            axis = -2 if "Transpose" in type(layer).__name__ else -1
-            ids = self.channels.trace.uses[id(variable)].get(axis % len(variable.shape))
-            if ids is None:
-                continue
-            value = np.asarray(keras.ops.convert_to_numpy(variable.value), np.float64)
-            value = np.moveaxis(value, axis, -1) * self._gain(ids)
-            units = self.channels.units.units(ids)
-            places = [np.flatnonzero(units == unit) for unit in members]
-            if len({len(p) for p in places}) != 1 or not len(places[0]):
-                return None
-            # (..., in, units, times) -> (..., in * times, units)
-            picked = value[..., np.stack(places)]
-            picked = np.moveaxis(picked, -1, -3) if picked.ndim > 2 else picked
-            shape = (*picked.shape[:-3], -1, picked.shape[-1])
-            return picked.reshape(shape)
-        return None
+    def _made(self, number: int, layer: Any, members: np.ndarray) -> list[np.ndarray]:
+        """Every kernel of a layer with an axis that goes with the channels that it makes."""
+        found = []
+        trace = self.channels.trace
+        for variable in getattr(layer, "variables", ()):
+            for axis, ids in trace.uses.get(id(variable), {}).items():
+                made = ids is not None and trace.atoms.producer(int(ids[0])) == number
+                if ids is None or not made or len(variable.shape) < 2:
+                    continue
+                value = np.asarray(keras.ops.convert_to_numpy(variable.value), np.float64)
+                value = np.moveaxis(value, axis, -1) * self._gain(ids)
+                units = self.channels.units.units(ids)
+                places = [np.flatnonzero(units == unit) for unit in members]
+                if len({len(p) for p in places}) != 1 or not len(places[0]):
+                    continue
+                # (..., in, units, times) -> (..., in * times, units)
+                picked = np.moveaxis(value[..., np.stack(places)], -1, -3)
+                found.append(picked.reshape(*picked.shape[:-3], -1, picked.shape[-1]))
+        return found
 
     def _gain(self, ids: np.ndarray) -> np.ndarray:
         """gamma / sqrt(variance + epsilon) of the batch norm on exactly these channels, else 1."""

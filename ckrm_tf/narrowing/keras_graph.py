@@ -50,6 +50,18 @@ class Step:
             tree.map_structure(value, self.kwargs),
         )
 
+    def tensors(self, args: Any, kwargs: Any) -> list[Any]:
+        """The values of `inputs`, in their order, among filled arguments.
+
+        An array that the call was given as a constant is not among them.
+        """
+        symbols, given = tree.flatten((self.args, self.kwargs)), tree.flatten((args, kwargs))
+        return [
+            value
+            for symbol, value in zip(symbols, given, strict=True)
+            if isinstance(symbol, keras.KerasTensor)
+        ]
+
 
 def functional(model: Any) -> Any:
     """The functional graph of a model: itself, or what a built Sequential wraps.
@@ -118,6 +130,18 @@ def inputs(model: Any) -> list[Any]:
 def outputs(model: Any) -> list[Any]:
     """The symbolic outputs, flat."""
     return list(functional(model).outputs)
+
+
+def input_names(model: Any) -> list[str]:
+    """The key of each flat input where the model takes a dict, else its name.
+
+    Keras flattens a dict by its sorted keys, in whatever order it was written.
+    """
+    structure = input_structure(model)
+    if not isinstance(structure, dict):
+        return [x.name for x in inputs(model)]
+    keys = {id(symbol): key for key, symbol in structure.items()}
+    return [keys[id(symbol)] for symbol in inputs(model)]
 
 
 def input_structure(model: Any) -> Any:
@@ -194,9 +218,8 @@ def tensors_among(arguments: Any, model: Any) -> list[Any]:
     """The tensors of a nested model's call, in the order of its inputs."""
     args, kwargs = arguments
     given = args[0] if args else kwargs.get("inputs")
-    structure = input_structure(model)
-    if isinstance(structure, dict) and isinstance(given, dict):
-        return [given[key] for key in structure]
+    if isinstance(given, dict):
+        return [given[name] for name in input_names(model)]
     flat = [x for x in tree.flatten(given) if hasattr(x, "shape")]
     return flat[: len(inputs(model))]
 

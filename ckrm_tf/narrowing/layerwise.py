@@ -15,13 +15,13 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops, tree
+from keras import ops
 from scipy import linalg
 
 from ckrm_tf.narrowing import keras_graph
-from ckrm_tf.narrowing.mend import RIDGE
+from ckrm_tf.narrowing.mend import RIDGE, factor
 from ckrm_tf.narrowing.plan import Channels
-from ckrm_tf.narrowing.responses import WIDEST, as_inputs, repeats
+from ckrm_tf.narrowing.responses import WIDEST, as_inputs, evenly, repeats
 from ckrm_tf.narrowing.trace import Read
 
 # Rows of one regression: places beyond that are passed over evenly.
@@ -49,7 +49,7 @@ class Layerwise:
         arrays = as_inputs(model, images)
         most = self._most()
         values = [
-            ops.convert_to_tensor(array[:most], dtype=symbol.dtype)
+            ops.convert_to_tensor(evenly(array, most), dtype=symbol.dtype)
             for array, symbol in zip(arrays, keras_graph.inputs(model), strict=True)
         ]
         self._follow(model, values, values)
@@ -85,7 +85,7 @@ class Layerwise:
 
     def _call(self, step: keras_graph.Step, full: Any, slim: Any) -> tuple[list[Any], list[Any]]:
         reads = self.channels.trace.reads.get(step.key, [])
-        tensors = [[x for x in tree.flatten(side) if hasattr(x, "shape")] for side in (full, slim)]
+        tensors = [step.tensors(*side) for side in (full, slim)]
         for read in reads:
             if id(read.variable) not in self.values:
                 self._fit(read, tensors[0][read.index], tensors[1][read.index])
@@ -94,7 +94,7 @@ class Layerwise:
             self._shift_mean(operation, tensors[0][0], tensors[1][0])
         wanted = keras_graph.call(operation, *full)
         found = self._masked(operation, *slim)
-        if len(reads) == 1 and _shifts(reads[0], operation):
+        if len(reads) == 1 and self._shifts(reads[0], operation):
             self._shift_bias(reads[0], operation, wanted[0], found[0])
             found = self._masked(operation, *slim)
         return wanted, found
@@ -127,7 +127,7 @@ class Layerwise:
         return value
 
     def _fit(self, read: Read, full: Any, slim: Any) -> None:
-        times = repeats(read.ids)
+        times = repeats(read.ids) if read.groups == 1 else 1
         size = len(read.ids) // times
         if size > WIDEST:
             return
@@ -147,7 +147,7 @@ class Layerwise:
             gram = np.asarray(kept.T @ kept, np.float64)
             cross = np.asarray(kept.T @ x[:, part], np.float64)
             level = self.ridge * max(float(np.mean(np.diag(gram))), 1e-30)
-            system = linalg.cho_factor(gram + level * np.eye(len(gram)), check_finite=False)
+            system = factor(gram, level)
             if blocks > 1:
                 columns = slice(block * filters, (block + 1) * filters)
                 old = moved[..., columns]
@@ -185,11 +185,16 @@ class Layerwise:
         moved = ops.mean(ops.cast(full, "float32") - ops.cast(slim, "float32"), others)
         self.values[id(read.bias)] = _numpy(read.bias) + np.asarray(ops.convert_to_numpy(moved))
 
+    def _shifts(self, read: Read, layer: Any) -> bool:
+        """Whether a layer's bias moves its output as it is; a shared one moves at the first call.
 
-def _shifts(read: Read, layer: Any) -> bool:
-    """Whether a layer's bias moves its output as it is."""
-    linear = getattr(layer, "activation", None) in (None, keras.activations.linear)
-    return read.bias is not None and linear
+        A wrapper's own activation says nothing of the layer inside.
+        """
+        if read.bias is None or id(read.bias) in self.values:
+            return False
+        if isinstance(layer, keras.layers.Wrapper):
+            return False
+        return getattr(layer, "activation", None) in (None, keras.activations.linear)
 
 
 def _numpy(variable: Any) -> np.ndarray:

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from scipy import linalg
 
+from ckrm_tf.errors import CKRMError
 from ckrm_tf.narrowing.plan import Channels
 from ckrm_tf.narrowing.responses import Gram
 
@@ -55,12 +56,30 @@ def mended(
 def regression(products: np.ndarray, keeps: np.ndarray, ridge: float) -> np.ndarray:
     """B of (kept, removed): the ridge regression from kept to removed channels."""
     kept = products[np.ix_(keeps, keeps)]
-    level = ridge * max(float(np.mean(np.diag(kept))), np.finfo(np.float64).tiny)
-    system = kept + level * np.eye(len(kept))
-    solved: np.ndarray = linalg.solve(
-        system, products[np.ix_(keeps, ~keeps)], assume_a="pos", check_finite=False
+    level = ridge * max(float(np.mean(np.diag(kept))), 1e-30)
+    solved: np.ndarray = linalg.cho_solve(
+        factor(kept, level), products[np.ix_(keeps, ~keeps)], check_finite=False
     )
     return solved
+
+
+def factor(products: np.ndarray, level: float) -> tuple[np.ndarray, bool]:
+    """The Cholesky factor of a Gram matrix with `level` added to its diagonal.
+
+    Raises:
+        CKRMError: when that is too little to make it one of full rank.
+    """
+    try:
+        found: tuple[np.ndarray, bool] = linalg.cho_factor(
+            products + level * np.eye(len(products)), check_finite=False
+        )
+    except linalg.LinAlgError as error:
+        raise CKRMError(
+            "ridge",
+            expected="a larger number: channels depend on each other on these images",
+            received="a system without a solution",
+        ) from error
+    return found
 
 
 def _grouped(moved: np.ndarray, gram: Gram, keeps: np.ndarray, ridge: float) -> np.ndarray:

@@ -24,6 +24,7 @@ from ckrm_tf.narrowing.widths import (
     constraint_of,
     counted,
     given,
+    is_number,
     rounded,
     shared,
 )
@@ -88,6 +89,11 @@ class Narrower:
         multiple: int = 1,
     ) -> dict[str, np.ndarray]:
         """The units that stay; arguments as in `narrow`."""
+        if allocate not in ("uniform", "energy"):
+            raise CKRMError("allocate", expected="'uniform' or 'energy'", received=repr(allocate))
+        for name, number in (("floor", floor), ("multiple", multiple)):
+            if not isinstance(number, int | np.integer) or number < 1:
+                raise CKRMError(name, expected="a whole number from 1", received=repr(number))
         channels, order = self.channels, self.order(select)
         if isinstance(to, Mapping):
             found = constraint_of(to, channels)
@@ -96,8 +102,8 @@ class Narrower:
                 if multiple > 1:
                     widths = rounded(channels, widths, 1, multiple)
                 return chosen(channels, order, widths)
-        elif isinstance(to, int | float) and not isinstance(to, bool) and 0 < to <= 1:
-            return chosen(channels, order, shared(channels, to, floor, multiple))
+        elif is_number(to) and 0 < to <= 1:
+            return chosen(channels, order, shared(channels, float(to), floor, multiple))
         else:
             raise CKRMError(
                 "narrow to",
@@ -106,8 +112,6 @@ class Narrower:
                 ),
                 received=repr(to),
             )
-        if allocate not in ("uniform", "energy"):
-            raise CKRMError("allocate", expected="'uniform' or 'energy'", received=repr(allocate))
         explained = _explained(self.evidence) if allocate == "energy" else None
 
         def at(share: float) -> Widths:
@@ -119,6 +123,15 @@ class Narrower:
         if what == "latency":
             return self._timed(order, at, value)
         count, now = counted(channels, what)
+        if not now:
+            raise CKRMError(
+                f"narrow to {what}",
+                expected="a model with trainable parameters"
+                if what == "params"
+                else "a model whose multiply-accumulates can be counted",
+                received="0 of them",
+                hint="Is model.trainable False?" if what == "params" else None,
+            )
         limit = value * now if value <= 1 else value
         return chosen(channels, order, constrained(at, count, limit, f"narrow to {what}"))
 
@@ -135,6 +148,8 @@ class Narrower:
         values = {}
         if mend not in (None, True, False, "once"):
             raise CKRMError("mend", expected="True, False or 'once'", received=repr(mend))
+        if not is_number(ridge) or not 0 < ridge < np.inf:
+            raise CKRMError("ridge", expected="a number above 0", received=repr(ridge))
         if self.evidence.images is not None and mend is not False:
             # A norm over channels is another function on fewer of them: nothing to fit on.
             if mend == "once" or self.channels.trace.inexact:
@@ -210,6 +225,8 @@ def _explained(evidence: Evidence) -> Callable[[float], dict[str, float]]:
 
 
 def _checked_keep(channels: Channels, keep: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    if not isinstance(keep, Mapping):
+        raise CKRMError("keep", expected="{group: indices}", received=repr(keep)[:80])
     found = channels.all()
     for name, indices in keep.items():
         group = channels.groups[name]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ckrm_tf.errors import CKRMError
+from ckrm_tf.errors import CKRMError, unknown_name
 from ckrm_tf.narrowing import keras_graph
 from ckrm_tf.narrowing.atoms import Ids
 from ckrm_tf.narrowing.groups import ALWAYS, Units, find_groups
@@ -40,7 +40,7 @@ class Channels:
     def __post_init__(self) -> None:
         keras_graph.functional(self.model)
         self.trace: Trace = walk(self.model, rule_for, self._shapes())
-        self._freeze_layers(list(self.freeze))
+        self._freeze_layers([self.freeze] if isinstance(self.freeze, str) else list(self.freeze))
         self.units: Units = find_groups(self.trace)
         self.groups = self.units.groups
 
@@ -48,13 +48,7 @@ class Channels:
         symbols = keras_graph.inputs(self.model)
         own = [tuple(x.shape) for x in symbols]
         if self.input_shape is not None:
-            if len(own) != 1 or len(self.input_shape) != len(own[0]) - 1:
-                raise CKRMError(
-                    "input_shape",
-                    expected=f"the sides of one input {own[0][1:]}",
-                    received=tuple(self.input_shape),
-                )
-            return concrete_shapes(self.model, [(None, *self.input_shape)])
+            return self._at_shape(own)
         if all(side is not None for shape in own for side in shape[1:]):
             return {}
         given: list[Shape] = [
@@ -68,14 +62,34 @@ class Channels:
         self.assumed = f"sides of unknown size are taken as {ASSUMED_SIDE}"
         return found
 
+    def _at_shape(self, own: list[Shape]) -> dict[int, Shape]:
+        """The shapes where the input has the sides asked for."""
+        asked: Any = self.input_shape
+        sides = tuple(asked) if isinstance(asked, list | tuple) else (asked,)
+        fits = len(own) == 1 and len(sides) == len(own[0]) - 1
+        if not fits or not all(
+            isinstance(side, int) and side > 0 and want in (None, side)
+            for side, want in zip(sides, own[0][1:], strict=True)
+        ):
+            raise CKRMError(
+                "input_shape", expected=f"the sides of one input {own[0][1:]}", received=asked
+            )
+        try:
+            return concrete_shapes(self.model, [(None, *sides)])
+        except Exception as error:  # whatever a layer says of a size that it does not take
+            raise CKRMError(
+                "input_shape",
+                expected=f"a size that the layers of {self.model.name} take",
+                received=asked,
+                hint=" ".join(str(error).split())[:120],
+            ) from error
+
     def _freeze_layers(self, names: list[str]) -> None:
         by_path = dict(self.trace.layers)
         for name in names:
             paths = [p for p in by_path if p == name or p.startswith(f"{name}/")]
             paths += [p for p in by_path if p.rpartition("/")[2] == name and p not in paths]
             if not paths:
-                from ckrm_tf.errors import unknown_name  # noqa: PLC0415
-
                 raise unknown_name("layer in freeze", name, list(by_path))
             for path in paths:
                 self._freeze_layer(by_path[path])

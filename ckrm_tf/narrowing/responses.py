@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -47,12 +46,11 @@ def as_inputs(model: Any, images: Any) -> list[np.ndarray]:
     """The images as one float array for each input of the model, checked.
 
     Raises:
-        CKRMError: when number or shapes do not fit the model.
+        CKRMError: when number or shapes do not fit the model, or a number is not finite.
     """
     symbols = keras_graph.inputs(model)
     if isinstance(images, dict):
-        structure = keras_graph.input_structure(model)
-        names = list(structure) if isinstance(structure, dict) else [x.name for x in symbols]
+        names = keras_graph.input_names(model)
         missing = [name for name in names if name not in images]
         if missing:
             raise CKRMError("images", expected=f"inputs {names}", received=list(images))
@@ -73,7 +71,16 @@ def as_inputs(model: Any, images: Any) -> list[np.ndarray]:
                 expected=f"at least one of shape {tuple(symbol.shape[1:])}",
                 received=f"an array of shape {array.shape}",
             )
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise CKRMError("images", expected="finite numbers", received="NaN or infinity")
     return arrays
+
+
+def evenly(images: np.ndarray, most: int) -> np.ndarray:
+    """At most so many images, from the first to the last: data often stand in order of class."""
+    if len(images) <= most:
+        return images
+    return images[np.arange(most) * len(images) // most]
 
 
 def gram_matrices(channels: Channels, images: Any, batch: int = BATCH) -> dict[int, Gram]:
@@ -102,7 +109,7 @@ def _one_batch(channels: Channels, values: list[Any], found: dict[int, Gram]) ->
         reads = channels.trace.reads.get(step.key, ())
         if not reads:
             return
-        tensors = [x for x in keras.tree.flatten((args, kwargs)) if hasattr(x, "shape")]
+        tensors = step.tensors(args, kwargs)
         for read in reads:
             gram = _gram_of(read, found)
             if gram is None:
@@ -125,7 +132,7 @@ def _one_batch(channels: Channels, values: list[Any], found: dict[int, Gram]) ->
 
 def _gram_of(read: Read, found: dict[int, Gram]) -> Gram | None:
     if id(read.variable) not in found:
-        times = repeats(read.ids)
+        times = repeats(read.ids) if read.groups == 1 else 1
         ids = read.ids[: len(read.ids) // times]
         if len(ids) > WIDEST:
             return None

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from ckrm_tf.errors import CKRMError
+from ckrm_tf.narrowing import keras_graph
 from ckrm_tf.narrowing.evidence import Evidence
 from ckrm_tf.narrowing.groups import Group
 from ckrm_tf.narrowing.responses import BATCH, as_inputs
@@ -28,7 +29,7 @@ def importance(evidence: Evidence, group: Group) -> np.ndarray | None:
     """
     products = _products(evidence)
     members = evidence.channels.units.members[group.name]
-    by_path = dict(evidence.channels.trace.layers)
+    by_path = dict(evidence.channels.trace.producers)
     total, heard = np.zeros(group.width), False
     for path in group.layers:
         for variable in getattr(by_path.get(path), "trainable_variables", ()):
@@ -75,15 +76,20 @@ def _products(evidence: Evidence) -> Mapping[int, np.ndarray]:
             "select taylor with labels", expected="a compiled model, for its loss", received="none"
         )
     arrays = as_inputs(model, evidence.images)
+    labels = evidence.labels
+    if labels is not None and not isinstance(labels, dict):
+        labels = np.asarray(labels) if len(model.outputs) == 1 else list(labels)
+    if any(len(one) != len(arrays[0]) for one in keras.tree.flatten(labels) if one is not None):
+        raise CKRMError("labels", expected=f"{len(arrays[0])}, one an image", received="others")
     variables = model.trainable_variables
     sums = [np.zeros(v.shape) for v in variables]
     for start in range(0, len(arrays[0]), BATCH):
         part = slice(start, start + BATCH)
         batch = [tf.convert_to_tensor(a[part]) for a in arrays]
-        given = batch[0] if len(batch) == 1 else batch
+        given = keras.tree.pack_sequence_as(keras_graph.input_structure(model), batch)
         with tf.GradientTape() as tape:
             found = model(given, training=False)
-            if evidence.labels is None:
+            if labels is None:
                 loss = sum(
                     tf.reduce_mean(tf.square(tf.cast(x, tf.float32))) / 2
                     for x in keras.tree.flatten(found)
@@ -91,7 +97,7 @@ def _products(evidence: Evidence) -> Mapping[int, np.ndarray]:
             else:
                 loss = model.compute_loss(
                     x=given,
-                    y=keras.tree.map_structure(partial(_rows, part), evidence.labels),
+                    y=keras.tree.map_structure(partial(_rows, part), labels),
                     y_pred=found,
                     training=False,
                 )

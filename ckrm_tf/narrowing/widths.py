@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -98,6 +98,11 @@ def constrained(
     return at(low)
 
 
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether a value is a real number, NumPy's among them, and not a truth value."""
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
 def constraint_of(to: Mapping[str, Any], channels: Channels) -> tuple[str, float] | None:
     """The constraint that a mapping names, or None where it names widths.
 
@@ -112,8 +117,12 @@ def constraint_of(to: Mapping[str, Any], channels: Channels) -> tuple[str, float
             "narrow to", expected="one constraint, or widths of groups", received=dict(to)
         )
     name, value = names[0], to[names[0]]
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value <= 0 or (value > 1 and value != int(value)):
+    if (
+        not is_number(value)
+        or not math.isfinite(value)
+        or value <= 0
+        or (value > 1 and value != int(value))
+    ):
         raise CKRMError(
             f"narrow to {name}",
             expected="a share above 0 and up to 1, or a whole number",

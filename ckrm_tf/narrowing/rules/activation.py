@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers
 
 from ckrm_tf.narrowing.atoms import Ids, Label
@@ -122,6 +123,9 @@ def unary(call: Call) -> list[Label]:
     """Each element alone."""
     if len(call.labels) != 1:
         raise NoRuleError("an argument is a tensor")
+    for bound in ("x_min", "x_max"):
+        if np.size(getattr(call.layer, bound, 0)) > 1:
+            raise NoRuleError("it has a constant for each channel")
     return call.same()
 
 
@@ -130,7 +134,8 @@ def mixing(call: Call) -> list[Label]:
     """Mixes what lies along its axis."""
     label = list(call.labels[0])
     axis = getattr(call.layer, "axis", -1)
-    for a in range(len(label)) if axis is None else [axis]:
+    axes = range(len(label)) if axis is None else axis if isinstance(axis, list | tuple) else [axis]
+    for a in axes:
         call.freeze(label[a], "softmax mixes channels")
         label[a] = None
     return [label]

@@ -125,7 +125,7 @@ def separable(call: Call) -> list[Label]:
     def prepare(x: Any) -> Any:
         return ops.depthwise_conv(
             x,
-            layer.depthwise_kernel,
+            ops.cast(layer.depthwise_kernel, x.dtype),
             strides=layer.strides,
             padding="same" if layer.padding == "same" else "valid",
             dilation_rate=layer.dilation_rate,

@@ -159,7 +159,8 @@ def flip(call: Call) -> list[Label]:
     """The other way round along an axis."""
     axis = call.layer.axis
     label = list(call.labels[0])
-    for a in range(len(label)) if axis is None else [axis]:
+    axes = range(len(label)) if axis is None else axis if isinstance(axis, list | tuple) else [axis]
+    for a in axes:
         ids = label[a]
         label[a] = None if ids is None else ids[::-1].copy()
     return [label]

@@ -26,15 +26,17 @@ def time_distributed(call: Call) -> list[Label]:
     inside.shapes = [(s[0], *s[2:]) for s in call.shapes]
     inside.out_shapes = [(s[0], *s[2:]) for s in call.out_shapes]
     reads, terms = call.trace.reads, call.trace.macs
-    counted = len(terms)
+    counted, known = len(terms), len(reads.get(call.step.key, ()))
     found = rule(inside)
     times = call.shapes[0][1] or 1
     terms[counted:] = [replace(t, factor=t.factor * times) for t in terms[counted:]]
     if call.step.key in reads:
-        # What a kernel reads through another kernel is not made again along time.
-        reads[call.step.key] = [
+        # What a kernel reads through another kernel is not made again along time. What an earlier
+        # walk of a nested model noted has the axis of time already.
+        noted = reads[call.step.key]
+        noted[known:] = [
             replace(r, along=r.along + 1 if r.along > 0 else r.along)
-            for r in reads[call.step.key]
+            for r in noted[known:]
             if r.prepare is None
         ]
     return [[lab[0], None, *lab[1:]] for lab in found or [[None] * (len(inside.out_shapes[0]))]]
