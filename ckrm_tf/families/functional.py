@@ -121,15 +121,16 @@ class ModelFamily(Family):
 
     def build(self, design: Design, *, kernel_regularizer: Any = None) -> keras.Model:
         """See `Family`. The regulariser is not put on layers that somebody else configured."""
-        import keras  # noqa: PLC0415
-
-        from ckrm_tf.models.adapter import logits_from_unit_images  # noqa: PLC0415
+        from ckrm_tf.models.adapter import (  # noqa: PLC0415 - needs Keras
+            fresh_weights,
+            logits_from_unit_images,
+        )
 
         network = logits_from_unit_images(
             self.narrowed(self.checked(design)), self.facts_, self.input_shape, name=INNER
         )
         fresh = self.fresh and not self.given(design)
-        return keras.models.clone_model(network) if fresh else network
+        return fresh_weights(network) if fresh else network
 
     def kernels(self, model: keras.Model) -> Mapping[str, Sequence[ConvolutionKernel]]:
         """See `Family`."""

@@ -9,8 +9,10 @@ import numpy as np
 from keras import layers
 
 from ckrm_tf.errors import CKRMError
-from ckrm_tf.models.facts import ModelFacts
+from ckrm_tf.models.facts import ModelFacts, activation_of, last_step
 from ckrm_tf.narrowing import keras_graph
+
+TWO_CLASSES = "two_classes"
 
 
 def logits_from_unit_images(
@@ -41,7 +43,7 @@ def logits_from_unit_images(
     x = inner(x)
     if model.output_shape[-1] == 1:
         # One unit z is the two logits 0 and z.
-        two = layers.Dense(2, use_bias=False, trainable=False, name="two_classes")
+        two = layers.Dense(2, use_bias=False, trainable=False, name=TWO_CLASSES)
         x = two(x)
         two.kernel.assign(np.array([[0.0, 1.0]]))
     return keras.Model(image, x, name=model.name)
@@ -51,24 +53,39 @@ def without_activation(model: keras.Model, facts: ModelFacts, name: str) -> kera
     """The model up to its logits, its layers shared, under another name."""
     symbol = keras_graph.outputs(model)[0]
     if facts.output != "logits":
-        graph, found = model, symbol
-        while True:
-            step = next(s for s in keras_graph.steps(graph) if any(x is found for x in s.outputs))
-            if not keras_graph.is_model(step.operation):
-                break
-            graph = step.operation
-            found = keras_graph.outputs(graph)[0]
-        last = step.operation
-        activation = getattr(last, "activation", None)
-        if isinstance(last, layers.Dense) and activation is not None:
+        found = last_step(model)
+        last = None if found is None else found[1].operation
+        if found is None or activation_of(last) != facts.output:
+            raise CKRMError(
+                f"model {model.name}: output",
+                expected=f"{facts.output} at the end",
+                received=activation_of(last) if last is not None else "its input",
+            )
+        if isinstance(last, layers.Dense):
             last.activation = keras.activations.linear
-        elif isinstance(last, layers.Softmax | layers.Activation) and graph is model:
-            symbol = step.inputs[0]
-            return keras.Model(model.inputs[0], symbol, name=name)
+        elif found[0] is model:
+            symbol = found[1].inputs[0]
         else:
             raise CKRMError(
                 f"model {model.name}: output",
-                expected="a Dense, Activation or Softmax layer at the end",
-                received=type(last).__name__,
+                expected="a Dense layer at the end, or the activation outside nested models",
+                received=f"{type(last).__name__} inside {found[0].name}",
             )
     return keras.Model(model.inputs[0], symbol, name=name)
+
+
+def fresh_weights(network: keras.Model) -> keras.Model:
+    """The same network with newly drawn weights.
+
+    What fits the numbers to the network is not learned and stays: the statistics of Normalization
+    and the two classes made of one.
+    """
+    fresh = keras.models.clone_model(network)
+    pairs = zip(keras_graph.leaves(network), keras_graph.leaves(fresh), strict=True)
+    for (path, old), (_, new) in pairs:
+        if isinstance(old, layers.Normalization):
+            new.set_weights(old.get_weights())
+            new.finalize_state()
+        elif path == TWO_CLASSES:
+            new.set_weights(old.get_weights())
+    return fresh

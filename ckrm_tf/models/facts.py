@@ -152,23 +152,43 @@ def _of_mean(layer: Any, name: str) -> tuple[tuple[float, float], str] | None:
     return None
 
 
+def last_step(model: Any) -> tuple[Any, keras_graph.Step] | None:
+    """The call that makes the output and the model, nested ones entered, that it stands in.
+
+    An activation that is linear is passed over: with mixed precision one casts the output.
+    """
+    graph, symbol = model, keras_graph.outputs(model)[0]
+    while True:
+        steps = keras_graph.steps(graph)
+        step = next((s for s in steps if any(x is symbol for x in s.outputs)), None)
+        if step is None:
+            return None
+        operation = step.operation
+        if keras_graph.is_model(operation):
+            graph, symbol = operation, keras_graph.outputs(operation)[0]
+        elif isinstance(operation, layers.Identity) or (
+            isinstance(operation, layers.Activation) and activation_of(operation) == "linear"
+        ):
+            symbol = step.inputs[0]
+        else:
+            return graph, step
+
+
+def activation_of(operation: Any) -> str:
+    """The name of an operation's activation, or of the operation where it has none."""
+    if hasattr(operation, "activation"):
+        return getattr(operation.activation, "__name__", "").lower()
+    return type(operation).__name__.lower()
+
+
 def _output(model: Any) -> tuple[str, str] | None:
     """The activation that the output comes from."""
-    graph = model
-    for _ in range(50):
-        symbol = keras_graph.outputs(graph)[0]
-        step = next(s for s in keras_graph.steps(graph) if any(x is symbol for x in s.outputs))
-        if not keras_graph.is_model(step.operation):
-            break
-        graph = step.operation
-    operation = step.operation
-    if isinstance(operation, layers.Softmax):
-        return "softmax", f"layer {operation.name}"
-    name = getattr(getattr(operation, "activation", None), "__name__", "").lower()
-    if not name or name == "linear":
-        name = type(operation).__name__.lower()
-    if name in ("softmax", "sigmoid"):
-        return name, f"layer {operation.name}"
+    found = last_step(model)
+    if found is not None:
+        operation = found[1].operation
+        name = activation_of(operation)
+        if name in ("softmax", "sigmoid"):
+            return name, f"layer {operation.name}"
     config = getattr(getattr(model, "loss", None), "from_logits", None)
     return ("logits", "its loss") if config else None
 
@@ -220,5 +240,7 @@ def probabilities(
     parts = []
     for start in range(0, len(images), batch):
         x = as_pixels(images[start : start + batch], scale, facts)
-        parts.append(keras.ops.convert_to_numpy(model(x, training=False)))
+        given = keras.tree.pack_sequence_as(keras_graph.input_structure(model), [x])
+        made = keras.tree.flatten(model(given, training=False))
+        parts.append(keras.ops.convert_to_numpy(made[0]))
     return as_probabilities(np.concatenate(parts), facts.output)

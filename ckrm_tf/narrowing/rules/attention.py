@@ -35,6 +35,8 @@ def attention(call: Call) -> list[Label]:
         raise NoRuleError("output_shape has several axes")
     if config.get("use_gate"):
         raise NoRuleError("attention with a gate")
+    if len(call.out_shapes) == 2 and len(call.shapes[0]) != 3:
+        raise NoRuleError("it returns scores over several axes of places")
     for part in (query, key, value, output):
         check_plain(part)
         if part.kernel is None or len(part.kernel.shape) != 3:
@@ -83,9 +85,17 @@ def _count(call: Call, config: dict[str, Any], sources: Any, heads: Any, made: A
         ids = call.channels(index=index)
         width = call.shapes[index][-1] if ids is None else ids
         call.macs(_places(call.shapes[index]) * dim, heads, width)
-    queries, keys = _places(call.shapes[sources[0]]), _places(call.shapes[sources[1]])
+    queries = _places(call.shapes[sources[0]])
+    shape = call.shapes[sources[1]]
+    keys = math.prod(shape[axis] or 1 for axis in _axes(call))
     call.macs(queries * keys * (dims[0] + dims[2]), heads)
     call.macs(queries * dims[2], heads, made)
+
+
+def _axes(call: Call) -> list[int]:
+    """The axes of places that are attended over; all unless some are named."""
+    rank = len(call.shapes[0])
+    return [axis % rank for axis in call.layer._attention_axes or range(1, rank - 1)]
 
 
 def _fixed_positions(call: Call, sources: tuple[int, int, int]) -> None:
