@@ -73,6 +73,8 @@ def as_inputs(model: Any, images: Any) -> list[np.ndarray]:
                 expected=f"at least one of shape {tuple(symbol.shape[1:])}",
                 received=f"an array of shape {array.shape}",
             )
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise CKRMError("images", expected="finite numbers", received="NaN or infinity")
     return arrays
 
 
