@@ -25,7 +25,7 @@ from ckrm_tf.models.judged import check_above_chance
 from ckrm_tf.models.load import load_model
 from ckrm_tf.narrowing.model_cost import ModelCost
 from ckrm_tf.narrowing.responses import evenly
-from ckrm_tf.stats import compare_trained_models
+from ckrm_tf.stats import compare_trained_models, macro_auc
 from ckrm_tf.train.fine_tune import fine_tune
 from search.brought import IMAGES, pixel_range
 from search.cli import main
@@ -68,7 +68,7 @@ def narrow_model(
     data: str | None = None,
     out: str | None = None,
     epochs: int = 1,
-    learning_rate: float = 1e-3,
+    learning_rate: float = 1e-4,
     select: str | None = None,
     mend: bool = True,
     allocate: str = "uniform",
@@ -96,7 +96,8 @@ def narrow_model(
         latency: keep to this share of the measured time of one image.
         data: what `search.run` takes; without data nothing is mended, trained or judged.
         out: the folder for the result; by default the first unused runs/narrow-NAME-N.
-        epochs: passes over the training images after narrowing; 0 trains nothing.
+        epochs: passes over the training images after narrowing; 0 trains nothing. Where training
+            lowers the AUC of the split that does not judge, the weights before it are kept.
         learning_rate: of these, at the start of a cosine decay.
         select: which channels stay: pivot, response, ckrm, norm, fpgm, taylor or random.
         mend: let the kernels take over what was removed, by ridge regression.
@@ -165,7 +166,8 @@ def narrow_model(
     judged = None
     if dataset is not None and facts is not None:
         if epochs:
-            _train(console, small, dataset, facts, epochs, learning_rate, seed)
+            choosing = "test" if unseen == "val" else "val"
+            _train(console, small, dataset, facts, choosing, epochs, learning_rate, seed)
         if reference is not None:
             judged = _judge(small, dataset, facts, unseen, reference, margin)
             console.print(f"verdict   {judged}", highlight=False, soft_wrap=True)
@@ -234,10 +236,18 @@ def _train(
     small: keras.Model,
     data: Dataset,
     facts: ModelFacts,
+    choosing: str,
     epochs: int,
     learning_rate: float,
     seed: int,
 ) -> None:
+    """Fine-tune, and keep the result where the AUC of the choosing split has not fallen."""
+    split = data.splits()[choosing]
+
+    def auc() -> float:
+        return macro_auc(split.labels, probabilities(small, split.images, data.scale, facts))
+
+    weights, before = small.get_weights(), auc()
     with console.status("fine-tuning"):
         loss = fine_tune(
             small,
@@ -249,7 +259,14 @@ def _train(
             learning_rate=learning_rate,
             seed=seed,
         )
-    console.print(f"trained   {epochs} epoch(s), loss {loss:.3f}", highlight=False)
+    after = auc()
+    if after < before:
+        small.set_weights(weights)
+    console.print(
+        f"trained   {epochs} epoch(s), loss {loss:.3f}: AUC of the {choosing} split "
+        f"{before:.3f} -> {after:.3f}, " + ("kept" if after >= before else "not kept"),
+        highlight=False,
+    )
 
 
 def _judge(

@@ -11,7 +11,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from ckrm_tf.export.folder import whole_folder
 from export_models import (
     MODELS,
     attention,
@@ -30,6 +29,7 @@ from ckrm_tf.export.compare import Port, calls_of, difference, spread
 from ckrm_tf.export.flat import FlatModel
 from ckrm_tf.export.plain import in_float32, uncompiled
 from ckrm_tf.export.registry import FORMATS, formats_named
+from ckrm_tf.files import whole_folder
 
 # Keras saves through `np.array(variable)`, which TensorFlow's __array__ does not fit yet.
 pytestmark = pytest.mark.filterwarnings(

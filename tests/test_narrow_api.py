@@ -163,8 +163,9 @@ def test_regression_is_that_of_least_squares():
     assert np.abs(regression(x.T @ x, keeps, 10.0)).max() < np.abs(wanted).max()
 
 
+@pytest.mark.parametrize("mend", [True, "once"])
 @pytest.mark.parametrize("flat", [False, True])
-def test_mending_gives_back_what_the_kept_channels_can_say(flat):
+def test_mending_gives_back_what_the_kept_channels_can_say(flat, mend):
     model, x = network(2), images()
     if flat:
         three = model.get_layer("three")
@@ -176,7 +177,7 @@ def test_mending_gives_back_what_the_kept_channels_can_say(flat):
         duplicate(model)
         keep = {"one": range(WIDTH // 2)}
     wanted = outputs(model, x)
-    mended = outputs(narrow(model, keep=keep, images=x, ridge=1e-9), x)
+    mended = outputs(narrow(model, keep=keep, images=x, mend=mend, ridge=1e-9), x)
     plain = outputs(narrow(model, keep=keep, images=x, mend=False), x)
     size = np.abs(wanted).max()
     assert np.ptp(wanted, axis=0).max() > 0.1 * size
@@ -187,11 +188,20 @@ def test_mending_gives_back_what_the_kept_channels_can_say(flat):
 def test_mending_helps_on_images_it_has_not_seen():
     model, x, new = network(3), images(), images(seed=9)
     wanted = outputs(model, new)
+    before = model.get_weights()
     errors = {
         mend: np.mean((outputs(narrow(model, 0.5, images=x, mend=mend), new) - wanted) ** 2)
-        for mend in (True, False)
+        for mend in (True, "once", False)
     }
-    assert errors[True] < 0.5 * errors[False]
+    assert errors[True] < errors["once"] < 0.5 * errors[False]
+    # The model itself is as it was.
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
+def test_mending_a_whole_network_changes_nothing():
+    model, x = network(4), images()
+    same = narrow(model, 1.0, images=x)
+    assert outputs(same, x) == pytest.approx(outputs(model, x), abs=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -343,6 +353,7 @@ def test_to_and_keep_exclude_each_other(plain):
         (np.zeros((4, 10, 12, 3)), "of shape"),
         (np.zeros((0, 12, 12, 3)), "at least one"),
         ([np.zeros((4, 12, 12, 3))] * 2, "of shape"),
+        (np.full((4, 12, 12, 3), np.nan), "finite numbers"),
     ],
 )
 def test_wrong_images_are_told_in_a_line(wrong, match, plain):

@@ -23,6 +23,7 @@ def _write(flat: FlatModel, path: Path, facts: Mapping[str, Any]) -> None:
     graph, _ = tf2onnx.convert.from_function(
         traced(flat), specs(flat), opset=OPSET, custom_op_handlers={"Erfc": (_erfc, [])}
     )
+    _drop_constants(graph.graph, [port.name for port in flat.inputs])
     texts = {
         name: fact if isinstance(fact, str) else json.dumps(fact) for name, fact in facts.items()
     }
@@ -30,6 +31,17 @@ def _write(flat: FlatModel, path: Path, facts: Mapping[str, Any]) -> None:
     # An operation that tf2onnx does not know stays in the graph as it was.
     onnx.checker.check_model(graph)
     onnx.save(graph, path)
+
+
+def _drop_constants(graph: Any, names: Sequence[str]) -> None:
+    """Remove inputs that are none: tensors that a layer holds outside its weights.
+
+    `Normalization` computes two from its statistics; tf2onnx names them as inputs, although it has
+    put their values into the graph.
+    """
+    used = {name for node in graph.node for name in node.input}
+    for given in [i for i in graph.input if i.name not in names and i.name not in used]:
+        graph.input.remove(given)
 
 
 def _erfc(graph: Any, node: Any, name: str, args: Sequence[Any]) -> None:

@@ -19,7 +19,7 @@ from keras import ops
 from scipy import linalg
 
 from ckrm_tf.narrowing import keras_graph
-from ckrm_tf.narrowing.mend import RIDGE, factor
+from ckrm_tf.narrowing.mend import LEAST, RIDGE, factor
 from ckrm_tf.narrowing.plan import Channels
 from ckrm_tf.narrowing.responses import WIDEST, as_inputs, evenly, repeats
 from ckrm_tf.narrowing.trace import Read
@@ -40,7 +40,7 @@ class Layerwise:
     """
 
     def __init__(self, channels: Channels, alive: np.ndarray, ridge: float = RIDGE) -> None:
-        self.channels, self.alive, self.ridge = channels, alive, ridge
+        self.channels, self.alive, self.ridge = channels, alive, max(ridge, LEAST)
         self.values: dict[int, np.ndarray] = {}
 
     def mend(self, images: Any) -> dict[int, np.ndarray]:

@@ -19,6 +19,8 @@ from ckrm_tf.narrowing.responses import Gram
 
 # Relative to the mean energy of a kept channel.
 RIDGE = 1e-3
+# Products of float32 numbers carry rounding of this order: less makes no difference.
+LEAST = 1e-6
 
 
 def mended(
@@ -43,11 +45,11 @@ def mended(
         moved = np.moveaxis(value, read.axis, 0)
         shape = moved.shape
         if read.groups > 1:
-            new = _grouped(moved, gram, keeps, ridge)
+            new = _grouped(moved, gram, keeps, max(ridge, LEAST))
         else:
             rows = moved.reshape(gram.repeats, len(keeps), -1)
             new = rows.copy()
-            weights = regression(gram.products, keeps, ridge)
+            weights = regression(gram.products, keeps, max(ridge, LEAST))
             new[:, keeps] += np.matmul(weights, rows[:, ~keeps])
         found[id(read.variable)] = np.moveaxis(new.reshape(shape), 0, read.axis).astype(dtype)
     return found

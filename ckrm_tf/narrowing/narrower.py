@@ -16,6 +16,7 @@ from ckrm_tf.narrowing.latency import latency
 from ckrm_tf.narrowing.layerwise import Layerwise
 from ckrm_tf.narrowing.mend import RIDGE, mended
 from ckrm_tf.narrowing.plan import Channels
+from ckrm_tf.narrowing.responses import as_inputs
 from ckrm_tf.narrowing.rewrite import Rewriter
 from ckrm_tf.narrowing.select import SELECTORS, chosen, orders, pivots
 from ckrm_tf.narrowing.widths import (
@@ -60,6 +61,8 @@ class Narrower:
         freeze: Iterable[str] = (),
         seed: int = 0,
     ) -> None:
+        if images is not None:
+            as_inputs(model, images)
         self.channels = Channels(model, freeze=freeze)
         if not self.channels.groups.free:
             raise nothing_free(self.channels)
@@ -146,10 +149,10 @@ class Narrower:
         """The model with the units that stay, mended where there are images."""
         alive = self.channels.alive(kept)
         values = {}
+        if not is_number(ridge) or not 0 <= ridge < np.inf:
+            raise CKRMError("ridge", expected="a number of at least 0", received=repr(ridge))
         if mend not in (None, True, False, "once"):
             raise CKRMError("mend", expected="True, False or 'once'", received=repr(mend))
-        if not is_number(ridge) or not 0 < ridge < np.inf:
-            raise CKRMError("ridge", expected="a number above 0", received=repr(ridge))
         if self.evidence.images is not None and mend is not False:
             # A norm over channels is another function on fewer of them: nothing to fit on.
             if mend == "once" or self.channels.trace.inexact:
