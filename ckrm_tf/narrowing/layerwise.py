@@ -19,10 +19,10 @@ from keras import ops
 from scipy import linalg
 
 from ckrm_tf.narrowing import keras_graph
+from ckrm_tf.narrowing.call import Read
 from ckrm_tf.narrowing.mend import LEAST, RIDGE, factor
 from ckrm_tf.narrowing.plan import Channels
 from ckrm_tf.narrowing.responses import WIDEST, as_inputs, evenly, repeats
-from ckrm_tf.narrowing.trace import Read
 
 # Rows of one regression: places beyond that are passed over evenly.
 ROWS = 32768

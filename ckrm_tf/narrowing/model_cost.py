@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import keras
 
 from ckrm_tf.narrowing import keras_graph
+from ckrm_tf.narrowing.call import Term
 from ckrm_tf.narrowing.plan import Channels
-from ckrm_tf.narrowing.trace import Term
 
 
 @dataclass(frozen=True, slots=True)

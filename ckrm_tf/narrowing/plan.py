@@ -12,9 +12,10 @@ import numpy as np
 from ckrm_tf.errors import CKRMError, unknown_name
 from ckrm_tf.narrowing import keras_graph
 from ckrm_tf.narrowing.atoms import Ids
+from ckrm_tf.narrowing.call import Shape, Term
 from ckrm_tf.narrowing.groups import ALWAYS, Units, find_groups
 from ckrm_tf.narrowing.rules import rule_for
-from ckrm_tf.narrowing.trace import Shape, Term, Trace, concrete_shapes, walk
+from ckrm_tf.narrowing.trace import Trace, concrete_shapes, walk
 
 ASSUMED_SIDE = 224
 

@@ -11,8 +11,8 @@ from keras import ops
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.narrowing import keras_graph
 from ckrm_tf.narrowing.atoms import Ids
+from ckrm_tf.narrowing.call import Read
 from ckrm_tf.narrowing.plan import Channels
-from ckrm_tf.narrowing.trace import Read
 
 BATCH = 32
 # Rows of one Gram product: places beyond that are passed over evenly.

@@ -15,9 +15,9 @@ from keras.initializers import Initializer
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.narrowing import keras_graph
 from ckrm_tf.narrowing.atoms import Label
+from ckrm_tf.narrowing.call import Edit
 from ckrm_tf.narrowing.plan import Channels
 from ckrm_tf.narrowing.rules.base import RULES
-from ckrm_tf.narrowing.trace import Edit
 
 
 class Rewriter:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ckrm_tf.narrowing.atoms import Label
+from ckrm_tf.narrowing.call import Call, NoRuleError
 from ckrm_tf.narrowing.rules.base import op_rule
-from ckrm_tf.narrowing.trace import Call, NoRuleError
 
 
 @op_rule("Tile")

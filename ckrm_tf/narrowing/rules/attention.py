@@ -9,9 +9,9 @@ import numpy as np
 from keras import layers
 
 from ckrm_tf.narrowing.atoms import Label
+from ckrm_tf.narrowing.call import Call, NoRuleError, Shape
 from ckrm_tf.narrowing.rules.base import RULES, channel_rule
 from ckrm_tf.narrowing.rules.convolution import check_plain
-from ckrm_tf.narrowing.trace import Call, NoRuleError, Shape
 
 
 def _places(shape: Shape) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ckrm_tf.errors import CKRMError
-from ckrm_tf.narrowing.trace import Rule
+from ckrm_tf.narrowing.call import Rule
 
 RULES: dict[type, Rule] = {}
 OPS: dict[str, Rule] = {}

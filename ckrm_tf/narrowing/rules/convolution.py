@@ -9,9 +9,9 @@ import numpy as np
 from keras import layers, ops
 
 from ckrm_tf.narrowing.atoms import Ids, Label
+from ckrm_tf.narrowing.call import Call, NoRuleError, Shape
 from ckrm_tf.narrowing.rules.activation import activated
 from ckrm_tf.narrowing.rules.base import channel_rule
-from ckrm_tf.narrowing.trace import Call, NoRuleError, Shape
 
 
 def channel_axis(layer: Any, rank: int) -> int:

@@ -7,10 +7,10 @@ import math
 from keras import layers
 
 from ckrm_tf.narrowing.atoms import Label
+from ckrm_tf.narrowing.call import Call, Shape
 from ckrm_tf.narrowing.rules.activation import activated
 from ckrm_tf.narrowing.rules.base import channel_rule
 from ckrm_tf.narrowing.rules.convolution import check_plain
-from ckrm_tf.narrowing.trace import Call, Shape
 
 
 def _places(shape: Shape) -> int:

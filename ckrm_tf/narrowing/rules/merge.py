@@ -9,8 +9,8 @@ import numpy as np
 from keras import layers
 
 from ckrm_tf.narrowing.atoms import FIXED, Ids, Label
+from ckrm_tf.narrowing.call import Call, NoRuleError, Shape
 from ckrm_tf.narrowing.rules.base import RULES, channel_rule, op_rule
-from ckrm_tf.narrowing.trace import Call, NoRuleError, Shape
 
 Operand = tuple[Label, Shape]
 

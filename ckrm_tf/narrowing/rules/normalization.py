@@ -8,8 +8,8 @@ import numpy as np
 from keras import layers
 
 from ckrm_tf.narrowing.atoms import Label
+from ckrm_tf.narrowing.call import Call, NoRuleError
 from ckrm_tf.narrowing.rules.base import RULES, channel_rule
-from ckrm_tf.narrowing.trace import Call, NoRuleError
 
 
 @channel_rule(layers.BatchNormalization)

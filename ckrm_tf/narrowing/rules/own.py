@@ -7,9 +7,9 @@ import numpy as np
 from ckrm_tf.layers.cam import CAMHead
 from ckrm_tf.layers.slim_conv import SlimConv2D
 from ckrm_tf.narrowing.atoms import FIXED, Ids, Label
+from ckrm_tf.narrowing.call import Call
 from ckrm_tf.narrowing.rules.base import channel_rule
 from ckrm_tf.narrowing.rules.convolution import equal_blocks, positions
-from ckrm_tf.narrowing.trace import Call
 
 
 @channel_rule(CAMHead)

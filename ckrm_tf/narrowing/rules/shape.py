@@ -8,8 +8,8 @@ import numpy as np
 from keras import layers
 
 from ckrm_tf.narrowing.atoms import Ids, Label
+from ckrm_tf.narrowing.call import Call, NoRuleError, Shape
 from ckrm_tf.narrowing.rules.base import channel_rule, op_rule
-from ckrm_tf.narrowing.trace import Call, NoRuleError, Shape
 
 
 def reshaped(call: Call, label: Label, before: Sequence[int | None], after: Shape) -> Label:

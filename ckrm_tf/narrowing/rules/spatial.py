@@ -5,9 +5,9 @@ from __future__ import annotations
 from keras import layers
 
 from ckrm_tf.narrowing.atoms import Label
+from ckrm_tf.narrowing.call import Call, NoRuleError
 from ckrm_tf.narrowing.rules.base import channel_rule, op_rule
 from ckrm_tf.narrowing.rules.convolution import channel_axis
-from ckrm_tf.narrowing.trace import Call, NoRuleError
 
 PER_MAP = ("MaxPooling", "AveragePooling", "AdaptiveAveragePooling", "AdaptiveMaxPooling")
 SIZED = ("UpSampling", "ZeroPadding", "Cropping")

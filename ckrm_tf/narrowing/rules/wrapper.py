@@ -7,8 +7,8 @@ from dataclasses import replace
 from keras import layers
 
 from ckrm_tf.narrowing.atoms import Label
+from ckrm_tf.narrowing.call import Call, NoRuleError
 from ckrm_tf.narrowing.rules.base import RULES, channel_rule
-from ckrm_tf.narrowing.trace import Call, NoRuleError
 
 
 @channel_rule(layers.TimeDistributed)
