@@ -251,13 +251,16 @@ def show(bench: Bench) -> None:
     first = frame[frame.fold == 0]
     start = first[first.kind == "start"].iloc[0]
     print(f"start: {start.params:,} parameters, {start.macs / 1e6:.1f} M MACs, AUC {start.auc:.3f}")
-    rows = first[first.kind != "start"].copy()
+    rows = first[first.kind.isin(["slice", "fresh"])].copy()
     rows["way"] = [
         "fresh" if k == "fresh" else f"{s}, {MENDED[m]}"
         for k, s, m in zip(rows.kind, rows["select"], rows["mend"], strict=True)
     ]
     table = rows.pivot_table(index=["size", "way"], columns="epochs", values="auc", sort=False)
     print(table.round(3).to_string(na_rep=""))
+    print(
+        first[first.kind == "recalibrated"][["size", "mend", "auc"]].round(3).to_string(index=False)
+    )
     for key, group in frame[frame.kind == "slice"].groupby(["size", "select", "mend", "epochs"]):
         if len(group) == FOLDS:
             print(key, verdict(bench, group))
