@@ -92,7 +92,9 @@ def same_answer(published: np.ndarray, narrowed: np.ndarray) -> str:
     return f"{np.mean(published.argmax(axis=-1) == narrowed.argmax(axis=-1)):.3f}"
 
 
-def compare(row: Published, model: keras.Model, folder: Path, macs: float) -> tuple[str, ...]:
+def compare(
+    row: Published, model: keras.Model, folder: Path, macs: float, select: str
+) -> tuple[str, ...]:
     """What the second table says: the network at `macs` of its multiply-adds, plain and mended."""
     if row.inputs is None:
         raise CKRMError(row.name, expected="inputs to judge it on", received="none")
@@ -104,9 +106,9 @@ def compare(row: Published, model: keras.Model, folder: Path, macs: float) -> tu
     before = cost(model)
     published, slow = answers(model, unseen)
     start = time.process_time()
-    plain = narrow(model, {"macs": macs}, images=seen, select="response", mend=False)
+    plain = narrow(model, {"macs": macs}, images=seen, select=select, mend=False)
     seconds = time.process_time() - start
-    mended = narrow(model, {"macs": macs}, images=seen, select="response", mend=True)
+    mended = narrow(model, {"macs": macs}, images=seen, select=select, mend=True)
     after = cost(mended)
     plain_answer, _ = answers(plain, unseen)
     mended_answer, fast = answers(mended, unseen)
@@ -139,8 +141,17 @@ def table(title: str, columns: tuple[str, ...]) -> Table:
     return drawn
 
 
-def main(folder: str, only: str = "", macs: float = 0.5, load_only: bool = False) -> None:
-    """Prints both tables for the packages in FOLDER, or for those named in ONLY alone."""
+def main(
+    folder: str,
+    only: str = "",
+    macs: float = 0.5,
+    select: str = "pivot",
+    load_only: bool = False,
+) -> None:
+    """Prints both tables for the packages in FOLDER, or for those named in ONLY alone.
+
+    SELECT is a key of `ckrm_tf.narrowing.SELECTORS`; "pivot" is what `narrow` takes with images.
+    """
     place, console = Path(folder), Console(width=180)
     if not place.is_dir():
         raise CKRMError("--folder", expected="a folder of downloaded packages", received=folder)
@@ -161,7 +172,7 @@ def main(folder: str, only: str = "", macs: float = 0.5, load_only: bool = False
         if load_only:
             continue
         try:
-            narrowed.add_row(*compare(row, model, place, macs))
+            narrowed.add_row(*compare(row, model, place, macs, select))
         except Exception as error:
             narrowed.add_row(row.name, one_line(error))
     console.print(loaded)
