@@ -117,7 +117,8 @@ def compare(
         f"{sum(group.reason is None for group in groups.values())} of {len(groups)}",
         f"{free / sum(group.width for group in groups.values()):.2f}",
         f"{before.params:,} -> {after.params:,}",
-        f"{before.macs / 1e6:,.1f} -> {after.macs / 1e6:,.1f}",
+        f"{before.macs:,} -> {after.macs:,}",
+        f"{after.macs / before.macs:.3f}",
         f"{explained(published, plain_answer):.3f}",
         f"{explained(published, mended_answer):.3f}",
         same_answer(published, plain_answer),
@@ -129,8 +130,8 @@ def compare(
 
 LOADED = ("network", "version", "licence", "MiB", "input", "layers", "parameters", "task")
 NARROWED = (
-    "network", "free groups", "free channels", "parameters", "MMACs", "explained", "mended",
-    "same answer", "mended", "CPU ms a case", "CPU s to narrow",
+    "network", "free groups", "free channels", "parameters", "MACs", "MACs kept",
+    "explained", "mended", "same answer", "mended", "CPU ms a case", "CPU s to narrow",
 )  # fmt: skip
 
 
