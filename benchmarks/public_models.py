@@ -92,7 +92,9 @@ def same_answer(published: np.ndarray, narrowed: np.ndarray) -> str:
     return f"{np.mean(published.argmax(axis=-1) == narrowed.argmax(axis=-1)):.3f}"
 
 
-def compare(row: Published, model: keras.Model, folder: Path, macs: float) -> tuple[str, ...]:
+def compare(
+    row: Published, model: keras.Model, folder: Path, macs: float, select: str
+) -> tuple[str, ...]:
     """What the second table says: the network at `macs` of its multiply-adds, plain and mended."""
     if row.inputs is None:
         raise CKRMError(row.name, expected="inputs to judge it on", received="none")
@@ -104,9 +106,9 @@ def compare(row: Published, model: keras.Model, folder: Path, macs: float) -> tu
     before = cost(model)
     published, slow = answers(model, unseen)
     start = time.process_time()
-    plain = narrow(model, {"macs": macs}, images=seen, select="response", mend=False)
+    plain = narrow(model, {"macs": macs}, images=seen, select=select, mend=False)
     seconds = time.process_time() - start
-    mended = narrow(model, {"macs": macs}, images=seen, select="response", mend=True)
+    mended = narrow(model, {"macs": macs}, images=seen, select=select, mend=True)
     after = cost(mended)
     plain_answer, _ = answers(plain, unseen)
     mended_answer, fast = answers(mended, unseen)
@@ -115,7 +117,8 @@ def compare(row: Published, model: keras.Model, folder: Path, macs: float) -> tu
         f"{sum(group.reason is None for group in groups.values())} of {len(groups)}",
         f"{free / sum(group.width for group in groups.values()):.2f}",
         f"{before.params:,} -> {after.params:,}",
-        f"{before.macs / 1e6:,.1f} -> {after.macs / 1e6:,.1f}",
+        f"{before.macs:,} -> {after.macs:,}",
+        f"{after.macs / before.macs:.3f}",
         f"{explained(published, plain_answer):.3f}",
         f"{explained(published, mended_answer):.3f}",
         same_answer(published, plain_answer),
@@ -127,8 +130,8 @@ def compare(row: Published, model: keras.Model, folder: Path, macs: float) -> tu
 
 LOADED = ("network", "version", "licence", "MiB", "input", "layers", "parameters", "task")
 NARROWED = (
-    "network", "free groups", "free channels", "parameters", "MMACs", "explained", "mended",
-    "same answer", "mended", "CPU ms a case", "CPU s to narrow",
+    "network", "free groups", "free channels", "parameters", "MACs", "MACs kept",
+    "explained", "mended", "same answer", "mended", "CPU ms a case", "CPU s to narrow",
 )  # fmt: skip
 
 
@@ -139,8 +142,17 @@ def table(title: str, columns: tuple[str, ...]) -> Table:
     return drawn
 
 
-def main(folder: str, only: str = "", macs: float = 0.5, load_only: bool = False) -> None:
-    """Prints both tables for the packages in FOLDER, or for those named in ONLY alone."""
+def main(
+    folder: str,
+    only: str = "",
+    macs: float = 0.5,
+    select: str = "pivot",
+    load_only: bool = False,
+) -> None:
+    """Prints both tables for the packages in FOLDER, or for those named in ONLY alone.
+
+    SELECT is a key of `ckrm_tf.narrowing.SELECTORS`; "pivot" is what `narrow` takes with images.
+    """
     place, console = Path(folder), Console(width=180)
     if not place.is_dir():
         raise CKRMError("--folder", expected="a folder of downloaded packages", received=folder)
@@ -161,7 +173,7 @@ def main(folder: str, only: str = "", macs: float = 0.5, load_only: bool = False
         if load_only:
             continue
         try:
-            narrowed.add_row(*compare(row, model, place, macs))
+            narrowed.add_row(*compare(row, model, place, macs, select))
         except Exception as error:
             narrowed.add_row(row.name, one_line(error))
     console.print(loaded)

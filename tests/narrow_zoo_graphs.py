@@ -220,3 +220,12 @@ def constants_in_calls():
     x = block(x / np.float32(2), 8) + np.ones(8, "float32")
     x = 1.0 - ops.clip(block(x, 6), 0.0, 0.9)
     return keras.Model(i, head(block(x, 4)))
+
+
+# A norm over the one channel left gives its beta: Keras takes x / s from x / s + beta in float32.
+@case(free=1, tolerance=1e-4)
+def layer_norm_of_one():
+    i = image()
+    x = layers.Conv2D(2, 1, use_bias=False)(i)
+    y = layers.Conv2D(2, 1)(layers.LayerNormalization()(x))
+    return keras.Model(i, [layers.Dense(3)(layers.GlobalAveragePooling2D()(x)), y])
