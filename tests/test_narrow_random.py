@@ -18,6 +18,21 @@ VISIBLE = 1e-3
 SHOWN: dict[str, list[float]] = {}
 
 
+# A norm over one channel is x / s - mean / s in float32: two large equal numbers cancel.
+ONE_CHANNEL = 1e-4
+
+
+def lonely_norm(subject):
+    """Whether a norm over channels is left with one of them."""
+    by_path = dict(subject.channels.trace.layers)
+    return any(
+        ids is not None and subject.channels.mask(ids, subject.alive).sum() == 1
+        for path in subject.channels.trace.inexact
+        for variable in by_path[path].variables
+        for ids in subject.channels.trace.uses.get(id(variable), {}).values()
+    )
+
+
 def check(model, seed, share, run):
     keras.utils.set_random_seed(seed)
     inputs = narrow_laws.images(model, np.random.default_rng(seed))
@@ -27,7 +42,7 @@ def check(model, seed, share, run):
     before, after = subject.outputs(model), subject.outputs(same)
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
     found = narrow_laws.error(subject.outputs(subject.small), subject.reference)
-    assert found <= narrow_laws.TOLERANCE
+    assert found <= (ONE_CHANNEL if lonely_norm(subject) else narrow_laws.TOLERANCE)
     table = cost(subject.small)
     assert channels.costs(subject.keep) == (table.params, table.macs)
     assert table.params == narrow_laws.count_params(subject.small)
