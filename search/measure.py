@@ -15,15 +15,13 @@ import pandas as pd
 
 from ckrm_tf.criteria.eigenvalues import CRITERIA, slice_values, threshold_for
 from ckrm_tf.errors import CKRMError
-from ckrm_tf.layers.cam import CAMHead
-from ckrm_tf.layers.slim_conv import SlimConv2D
 from ckrm_tf.measures.kernels import model_kernels
 from ckrm_tf.measures.redundancy import THRESHOLD
 from ckrm_tf.measures.table import measure
+from ckrm_tf.models.load import load_model
 from search.cli import main
 from search.model_file import model_path
 
-LAYERS = {"SlimConv2D": SlimConv2D, "CAMHead": CAMHead}
 WIDTH = 100
 SLICE_THRESHOLD = 1e-3
 
@@ -51,7 +49,7 @@ def report(
         weight: the threshold T of the slice criteria.
         csv: write the whole table to this file too.
     """
-    loaded = load(str(model))
+    loaded = load_model(model_path(str(model)))
     rule = "a quarter of each layer's initial variance" if epsilon is None else f"{epsilon:g}"
     say(f"{model}: threshold {threshold}, epsilon {rule}, on {device()}")
     table = measure(loaded, threshold, epsilon, pairs=pairs, pointwise=pointwise)
@@ -68,24 +66,6 @@ def report(
         except OSError as error:
             raise CKRMError("csv", expected="a file that can be written", received=csv) from error
     say(reading(table))
-
-
-def load(path: str) -> keras.Model:
-    """A saved Keras model.
-
-    Raises:
-        CKRMError: no such file, or Keras cannot make a model of it.
-    """
-    file = model_path(path)
-    if not file.is_file():
-        raise CKRMError("model", expected="a .keras or .h5 file", received=path, hint="No file.")
-    try:
-        return keras.models.load_model(file, custom_objects=LAYERS, compile=False)
-    except Exception as error:  # whatever Keras, zipfile or h5py raise
-        why = str(error).strip().splitlines() or [type(error).__name__]
-        raise CKRMError(
-            "model", expected="a Keras model", received=path, hint=f"Keras says: {why[0][:160]}"
-        ) from error
 
 
 def shown(table: pd.DataFrame) -> pd.DataFrame:

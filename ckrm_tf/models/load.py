@@ -59,7 +59,10 @@ def load_model(
     if not file.is_file():
         received = "a folder" if file.is_dir() else "no such file"
         raise CKRMError(
-            f"model {path}", expected=f"a file ending in {', '.join(SUFFIXES)}", received=received
+            f"model {path}",
+            expected=f"a file ending in {', '.join(SUFFIXES)}",
+            received=received,
+            hint=None if file.is_dir() else "No file.",
         )
     known: dict[str, Any] = dict(KEPT)
     if custom is not None:
@@ -77,7 +80,7 @@ def load_model(
         raise CKRMError(
             f"model {path}",
             expected="a Keras model that this version can rebuild",
-            received=cause(error),
+            received=f"Keras says: {cause(error)}",
             hint=_hint(error, custom, unsafe),
         ) from error
 
