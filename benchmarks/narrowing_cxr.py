@@ -63,6 +63,7 @@ class Bench:
         self.current: keras.Model | None = None
         self.narrower: Narrower | None = None
         self.starts: dict[int, keras.Model] = {}
+        self.slices: dict[Any, tuple[keras.Model, list[Any], float]] = {}
 
     def start(self, fold: int) -> keras.Model:
         """The standard ResNet-50 of a fold, trained or read; once."""
@@ -146,7 +147,20 @@ class Bench:
     def narrowed(
         self, start: keras.Model, fold: int, size: float, select: str, mend: bool | str
     ) -> tuple[keras.Model, float]:
-        """A slice of the start and the CPU seconds that it took."""
+        """A slice of the start and the CPU seconds that it took; the last size stays at hand."""
+        key = fold, size, select, mend
+        if any(k[:2] != key[:2] for k in self.slices):
+            self.slices.clear()
+        if key not in self.slices:
+            small, seconds = self._narrowed(start, fold, size, select, mend)
+            self.slices[key] = small, small.get_weights(), seconds
+        small, weights, seconds = self.slices[key]
+        small.set_weights(weights)
+        return small, seconds
+
+    def _narrowed(
+        self, start: keras.Model, fold: int, size: float, select: str, mend: bool | str
+    ) -> tuple[keras.Model, float]:
         if self.narrower is None or self.narrower.channels.model is not start:
             data = self.folds[fold]
             images = scaled(data.train.images[:IMAGES], data.scale)
@@ -164,10 +178,8 @@ class Bench:
         todo = [e for e in after if not self.has(**wanted, epochs=e)]
         if not todo:
             return
-        small, seconds = self.narrowed(start, fold, size, select, mend)
-        weights = small.get_weights()
         for epochs in todo:
-            small.set_weights(weights)
+            small, seconds = self.narrowed(start, fold, size, select, mend)
             model, spent = small, seconds
             if epochs:
                 began = time.process_time()
@@ -175,13 +187,13 @@ class Bench:
                 spent += time.process_time() - began
             self.record(fold, "slice", select, mend, size, epochs, model, spent)
 
-    def all_rows(self, size: float, select: Any, after: Any) -> None:
+    def all_rows(self, size: float, select: Any, mend: Any, after: Any) -> None:
         """Every row of one size in the first fold."""
         start = self.start(0)
         for epochs in after:
             for name in select:
-                for mend in (True, "once", False):
-                    self.row(start, 0, size, name, mend, (epochs,))
+                for way in mend:
+                    self.row(start, 0, size, name, way, (epochs,))
             if epochs:
                 self.fresh(start, 0, size, epochs)
         self.fresh(start, 0, size, FULL.epochs)
@@ -219,19 +231,20 @@ def main(
     part: str = "table",
     sizes: Any = SIZES,
     select: Any = SELECT,
+    mend: Any = tuple(MENDED),
     after: Any = AFTER,
     fold_numbers: Any = (1, 2),
 ) -> None:
     bench = Bench(data, out)
-    sizes, select, after = (
-        x if isinstance(x, list | tuple) else (x,) for x in (sizes, select, after)
+    sizes, select, mend, after = (
+        x if isinstance(x, list | tuple) else (x,) for x in (sizes, select, mend, after)
     )
     if part == "starts":
         for fold in range(FOLDS):
             bench.start(fold)
     elif part == "rows":
         for size in sizes:
-            bench.all_rows(size, select, after)
+            bench.all_rows(size, select, mend, after)
     elif part == "recalibrated":
         for size in sizes:
             for mend in (True, False):
