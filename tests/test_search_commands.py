@@ -95,7 +95,8 @@ def test_no_count_is_beyond_its_total(searched):
     counts = [
         tuple(map(int, found)) for found in re.findall(r"^ *(\d+)/(\d+) ", said, re.MULTILINE)
     ]
-    assert counts and all(count <= total for count, total in counts), said
+    assert counts
+    assert all(count <= total for count, total in counts), said
     assert " left" not in said.split("2/2 seed")[1]
 
 
