@@ -25,8 +25,8 @@ from ckrm_tf.families.base import Family
 from ckrm_tf.families.resnet import ResNetFamily
 from ckrm_tf.families.widths import Widths
 from ckrm_tf.judge.select import recommend
+from ckrm_tf.tuning.from_signals import propose_from_signals as propose
 from ckrm_tf.tuning.history import Outcome
-from ckrm_tf.tuning.propose import propose
 from ckrm_tf.tuning.rule import Rule
 
 MARGIN = 0.02

@@ -16,6 +16,7 @@ from ckrm_tf.design.design import Design
 from ckrm_tf.families.base import Family
 from ckrm_tf.stats import spread
 from ckrm_tf.store.record import FAILED, Training
+from ckrm_tf.tuning.answers import Score
 from ckrm_tf.tuning.history import Outcome
 from search.settings import Settings
 
@@ -98,6 +99,8 @@ class Progress:
         self.new_seconds: list[float] = []
         self.status = console.status("preparing") if console.is_terminal else None
         self._confirming = False
+        self.scored = 0
+        self._shown = time.perf_counter()
 
     def __enter__(self) -> Progress:
         if self.status is not None:
@@ -143,6 +146,16 @@ class Progress:
                 self.console.print(f"    {text}", highlight=False, soft_wrap=True)
 
         return keras.callbacks.LambdaCallback(on_epoch_end=on_epoch_end)
+
+    def on_score(self, asked: Score, scores: list[float]) -> None:
+        """Show how many slices were scored; a plain line once a minute at most."""
+        self.scored += len(scores)
+        text = f"scoring slices of {self.describe(asked.bases[0])}: {self.scored} so far"
+        if self.status is not None:
+            self.status.update(text)
+        elif time.perf_counter() - self._shown > PLAIN_SECONDS:
+            self._shown = time.perf_counter()
+            self.console.print(f"    {text}", highlight=False, soft_wrap=True)
 
     def _left(self) -> str:
         """The time left, or nothing where it cannot be told.

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from rich.console import Console
 
-from ckrm_tf.data import EGD_PREFIX, Dataset
+from ckrm_tf.data import Dataset
 from ckrm_tf.data.folds import folds as make_folds
 from ckrm_tf.design.design import Design
 from ckrm_tf.errors import CKRMError
@@ -90,8 +90,8 @@ def final(
         widths: the candidate as JSON, its widths or its design; the smallest that holds over the
             seeds by default.
         folds: judge on all training and test images instead, in so many parts, each by networks
-            that have not seen it; writes folds3.json for 3. More images, a narrower interval. For
-            data with one image a patient: images are dealt out one by one.
+            that have not seen it; writes folds3.json for 3. More images, a narrower interval.
+            Patients stay whole where they are known; else images are dealt out one by one.
         options: of the data, where they lie elsewhere now; --help lists them.
     """
     place = Path(str(folder)).expanduser()
@@ -99,8 +99,8 @@ def final(
     for name, value in (("seeds", seeds), ("first", first), ("folds", folds)):
         check_ranges({name: typed(f"--{name}", value, int)}, ranges)
     settings, pixels = read_run(place, options)
-    if folds:
-        _check_folds(settings, folds)
+    if folds == 1:
+        raise CKRMError("--folds", expected="0, or at least 2", received=folds)
     console = Console(width=None if Console().is_terminal else 160)
     data = read_data(console, settings)
     show_data(console, data)
@@ -130,18 +130,6 @@ def final(
             }
     keep_report(place, f"folds{folds}" if folds else "final", report)
     show_final(console, report)
-
-
-def _check_folds(settings: Settings, count: int) -> None:
-    if count < 2:
-        raise CKRMError("--folds", expected="0, or at least 2", received=count)
-    if settings.data.startswith(EGD_PREFIX) and settings.split == "patient":
-        raise CKRMError(
-            "--folds",
-            expected="data with one image a patient",
-            received="a search that split by patient",
-            hint="Folds deal out images: a patient's would be on both sides.",
-        )
 
 
 def _read(text: Any, family: Family) -> Design:

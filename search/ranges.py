@@ -15,6 +15,7 @@ RANGES: dict[str, tuple[float, float]] = {
     # KerasTuner takes 0 for "no seed".
     "seed": (1, 2**31 - 1),
     "penalty": (0, 1_000_000),
+    "score_share": (0, 0.5),
     "floor": (1, 65_536),
     "confirm": (0, 1_000),
     "filters": (1, 65_536),

@@ -64,7 +64,8 @@ def confirmed(
         found = retrained(runner, outcome, seeds)
         return found if len(found.aucs) == len(seeds) else replace(found, aucs=())
 
-    return select.recommend(history, margin, again)[1].design
+    # Both networks are trained with every seed in the end, so the start is too before it judges.
+    return select.recommend([again(history[0]), *history[1:]], margin, again)[1].design
 
 
 def probabilities(runner: Runner, design: Design, seeds: Sequence[int], split: Split) -> Any:

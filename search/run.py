@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,20 +13,11 @@ import keras
 from rich.console import Console
 
 from ckrm_tf.data import Dataset
-from ckrm_tf.errors import CKRMError
 from ckrm_tf.export import export_model
 from ckrm_tf.families.base import Family
 from ckrm_tf.files import first_unused, write_atomically
 from ckrm_tf.judge import select
-from ckrm_tf.stats import (
-    NonInferiority,
-    TrainedModels,
-    compare_trained_models,
-    non_inferiority,
-)
 from ckrm_tf.store.folder import open_folder
-from ckrm_tf.store.record import COMPLETED
-from ckrm_tf.train.trainer import predict
 from ckrm_tf.tuning.history import Outcome, outcomes
 from ckrm_tf.tuning.runner import Runner
 from search.brought import bring
@@ -38,10 +29,12 @@ from search.session import (
     data_fingerprint,
     make_oracle,
     make_runner,
+    make_scoring,
     make_tuner,
     search_all,
 )
 from search.settings import Settings, load_settings, run_flags
+from search.verdict import verdicts, weights_of
 
 # A validation AUC below which "not worse than the start" says nothing.
 LEARNED = 0.6
@@ -84,11 +77,13 @@ def run(config: str | None = None, **flags: Annotated[Any, run_flags]) -> None:
     )
     with Progress(console, settings.trials, settings.margin, settings.seeds) as progress:
         runner = make_runner(settings, data, folder, progress, family)
-        tuner = make_tuner(settings, make_oracle(settings, data, family), runner, folder)
+        oracle = make_oracle(settings, data, family)
+        oracle.scoring = make_scoring(settings, data, folder, runner, progress)
+        tuner = make_tuner(settings, oracle, runner, folder)
         search_all(tuner, progress)
         trials, history = progress.done, outcomes(progress.trainings)
         with progress.confirming():
-            start, best = recommend(settings, runner, history)
+            start, best = recommend(settings, runner, history, console)
     if trials < settings.trials:
         console.print(f"no move is left after {trials} trials", highlight=False)
     show_trials(console, history, runner.family, best.design)
@@ -96,7 +91,7 @@ def run(config: str | None = None, **flags: Annotated[Any, run_flags]) -> None:
 
 
 def recommend(
-    settings: Settings, runner: Runner, history: list[Outcome]
+    settings: Settings, runner: Runner, history: list[Outcome], console: Console | None = None
 ) -> tuple[Outcome, Outcome]:
     """The starting network, and the smallest that holds over `confirm` seeds.
 
@@ -105,7 +100,19 @@ def recommend(
     if settings.confirm <= settings.seeds:
         return select.recommend(history, settings.margin)
     seeds = range(settings.seed, settings.seed + settings.confirm)
-    return select.recommend(history, settings.margin, lambda o: retrained(runner, o, seeds))
+
+    def start_again(start: Outcome) -> Outcome:
+        if console is not None:
+            console.print("the starting network is trained again: the decision hangs on its AUC")
+        return retrained(runner, start, seeds[:2])
+
+    given = runner.family.given(history[0].design)
+    return select.recommend(
+        history,
+        settings.margin,
+        lambda outcome: retrained(runner, outcome, seeds),
+        None if given else start_again,
+    )
 
 
 def finish(
@@ -126,14 +133,16 @@ def finish(
             highlight=False,
             soft_wrap=True,
         )
-    judged = _judge(settings, data, runner, start, best)
-    aucs = (judged.networks.auc_reference, judged.networks.auc_candidate) if judged else (None,) * 2
+    console.print()
+    judged = verdicts(console, settings, data, runner, folder, start, best)
+    networks = judged.get("networks")
+    aucs = (networks["auc_reference"], networks["auc_candidate"]) if networks else (None, None)
     rows = [_describe(runner.family, o, auc) for o, auc in zip((start, best), aucs, strict=True)]
     report = {
         "recommended": rows[1],
         "start": rows[0],
-        "test_non_inferiority": asdict(judged.networks) if judged else None,
-        "test_trained_models": asdict(judged.models) if judged else None,
+        "test_non_inferiority": networks,
+        "test_trained_models": judged.get("models"),
         "trials": trials,
         "trainings": len(runner.journal),
         "settings": settings.fingerprint(),
@@ -154,7 +163,6 @@ def finish(
     )
     report["export"] = export.name
     write_atomically(folder / "summary.json", json.dumps(report, indent=2, default=str) + "\n")
-    console.print()
     for title, row in zip(("start", "recommended"), rows, strict=True):
         console.print(
             f"{title:<12} {row['widths_text']}: {row['params']:,} params "
@@ -164,35 +172,8 @@ def finish(
             highlight=False,
             soft_wrap=True,
         )
-    if judged is None:
-        console.print("test split   not opened (--unseen none): no verdict", highlight=False)
-    else:
-        console.print(f"test split   {judged.networks}", highlight=False, soft_wrap=True)
-        console.print(f"the export   {judged.models}", highlight=False, soft_wrap=True)
     console.print(f"\nexport       {exported.folder}", highlight=False, soft_wrap=True)
     console.print(exported.usage, highlight=False, soft_wrap=True)
-
-
-@dataclass(frozen=True)
-class Judged:
-    """On the test split: the two networks over all their trainings, and the first of each."""
-
-    networks: NonInferiority
-    models: TrainedModels
-
-
-def _judge(
-    settings: Settings, data: Dataset, runner: Runner, start: Outcome, best: Outcome
-) -> Judged | None:
-    """The verdicts on the test split, or None where the model may have seen it."""
-    if settings.model and settings.unseen == "none":
-        return None
-    first, second = (_test(settings, data, runner, outcome) for outcome in (start, best))
-    labels, margin = data.test.labels, settings.margin
-    return Judged(
-        non_inferiority(labels, first, second, margin=margin),
-        compare_trained_models(labels, first[0], second[0], margin=margin),
-    )
 
 
 def _versions() -> dict[str, str]:
@@ -214,49 +195,11 @@ def _describe(family: Family, outcome: Outcome, test_auc: float | None) -> dict[
     }
 
 
-def _test(settings: Settings, data: Dataset, runner: Runner, outcome: Outcome) -> Any:
-    """Test probabilities of every seed trained: (seeds, n, classes)."""
-    model = runner.build(outcome.design)
-    found = []
-    for path in _weights(settings, runner, outcome):
-        model.load_weights(path)
-        found.append(predict(model, data.test, data.scale))
-    return found
-
-
 def _load(settings: Settings, runner: Runner, outcome: Outcome) -> keras.Model:
     """The network as its first seed left it: the luckiest would promise too much."""
     model = runner.build(outcome.design)
-    model.load_weights(_weights(settings, runner, outcome)[0])
+    model.load_weights(weights_of(settings, runner, outcome)[0])
     return model
-
-
-def _weights(settings: Settings, runner: Runner, outcome: Outcome) -> list[Path]:
-    """The weight files of every seed of the search that could be trained, the first seed first.
-
-    Raises:
-        CKRMError: when one is not there.
-    """
-    # Further seeds are those of `search.final`.
-    seeds = range(settings.seed, settings.seed + settings.most_seeds)
-    trained = sorted(
-        training.seed
-        for training in runner.journal.read()
-        if training.design == outcome.design
-        and training.status == COMPLETED
-        and training.epochs == settings.epochs
-        and training.seed in seeds
-    )
-    paths = [runner.weights_path(outcome.design, seed) for seed in trained]
-    found = [path for path in paths if path is not None and path.exists()]
-    if not found or len(found) < len(trained):
-        raise CKRMError(
-            "weights",
-            expected=f"those of {runner.family.describe(outcome.design)}, seeds {trained}",
-            received=f"{len(found)} file(s)",
-            hint="Were they moved out of the run folder?",
-        )
-    return found
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ import numpy as np
 
 from ckrm_tf.criteria.registry import criterion
 from ckrm_tf.data import Dataset
+from ckrm_tf.data.dataset import Split
+from ckrm_tf.data.hold_out import hold_out
 from ckrm_tf.design.cost import Cost
 from ckrm_tf.design.design import Design
 from ckrm_tf.errors import CKRMError
@@ -19,10 +21,12 @@ from ckrm_tf.families.base import Family
 from ckrm_tf.measures.callback import CKRMCallback
 from ckrm_tf.store.journal import Journal
 from ckrm_tf.store.record import FAILED
+from ckrm_tf.store.scores import ScoreBook
 from ckrm_tf.train.gaze import GazeStart, check_gaze, gaze_trainer
 from ckrm_tf.tuning.oracle import CKRMOracle
-from ckrm_tf.tuning.registry import strategy
+from ckrm_tf.tuning.registry import kind, strategy
 from ckrm_tf.tuning.runner import Runner
+from ckrm_tf.tuning.slices import SliceScorer
 from ckrm_tf.tuning.tuner import CKRMTuner
 from search.console import Progress
 from search.settings import Settings
@@ -74,6 +78,7 @@ def make_runner(
     family = family or settings.network(data.input_shape, data.classes)
     if progress is not None:
         progress.describe = family.describe
+    data, _ = held_out(settings, data)
     runner = Runner(
         data,
         settings.recipe,
@@ -98,6 +103,40 @@ def make_runner(
             lambda: runner.build(design), data, recipe, start
         )
     return runner
+
+
+def held_out(settings: Settings, data: Dataset) -> tuple[Dataset, Split | None]:
+    """The data that networks are trained on, and the images that score slices, where any do."""
+    if not settings.held_out:
+        return data, None
+    return hold_out(data, settings.held_out, settings.seed)
+
+
+def make_scoring(
+    settings: Settings,
+    data: Dataset,
+    folder: Path,
+    runner: Runner,
+    progress: Progress | None = None,
+) -> SliceScorer | None:
+    """What scores slices for a search, or None where its strategy asks for none.
+
+    Args:
+        data: all of it, as for `make_runner`.
+        folder: where the scores are recorded.
+        runner: has the weights of the trained networks.
+    """
+    _, judge = held_out(settings, data)
+    if judge is None:
+        return None
+    return SliceScorer(
+        runner,
+        runner.data,
+        judge,
+        ScoreBook(folder / "scores.jsonl"),
+        progress.on_score if progress else None,
+        settings.seed if kind(settings.strategy).dealt else None,
+    )
 
 
 def make_oracle(settings: Settings, data: Dataset, family: Family | None = None) -> CKRMOracle:

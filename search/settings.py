@@ -16,7 +16,7 @@ from ckrm_tf.families.base import Family, StartOptions
 from ckrm_tf.families.registry import family
 from ckrm_tf.judge.select import CONFIRMED_SHARE
 from ckrm_tf.train.recipe import Recipe
-from ckrm_tf.tuning.registry import strategy
+from ckrm_tf.tuning.registry import kind, strategy
 from ckrm_tf.tuning.rule import Rule
 from search.config_files import config_text, explained, read_config, read_yaml
 from search.data_flags import PLACES, check_data_flags, data_flags, loader_options
@@ -31,7 +31,7 @@ CHOICES = {
 }
 
 # Settings that may change between a run and its continuation: none changes a training's result.
-FREE = ("trials", "out", "tensorboard")
+FREE = ("trials", "out", "tensorboard", "penalty", "no_test")
 
 # Settings that only a search over a given model has.
 OF_MODEL = (
@@ -58,11 +58,13 @@ class Settings:
     criterion: str
     margin: float
     penalty: float
+    score_share: float
     bold: float
     floor: int
     depth: bool
     level: bool
     confirm: int
+    no_test: bool
     family: str
     filters: int
     growth: float
@@ -123,7 +125,13 @@ class Settings:
             depth=self.depth,
             level=self.level,
             repeats=max(1, self.confirm),
+            penalty=self.penalty,
         )
+
+    @property
+    def held_out(self) -> float:
+        """The share of the training images on which slices are scored; 0 where none are."""
+        return self.score_share if kind(self.strategy).scored else 0.0
 
     @property
     def most_seeds(self) -> int:

@@ -16,8 +16,8 @@ from ckrm_tf.families.base import StartOptions
 from ckrm_tf.families.registry import FAMILIES, family
 from ckrm_tf.families.vgg import VGGFamily
 from ckrm_tf.layers.slim_conv import SlimConv2D
+from ckrm_tf.tuning.from_signals import propose_from_signals as propose
 from ckrm_tf.tuning.history import Outcome
-from ckrm_tf.tuning.propose import propose
 from ckrm_tf.tuning.rule import Rule
 from ckrm_tf.tuning.uniform import propose_uniform
 

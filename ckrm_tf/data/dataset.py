@@ -20,6 +20,7 @@ class Split:
         gaze: (n, height, width) float32 in [0, 1], or None: where a radiologist looked.
         ids: (n,) names of the images, or None.
         region: (n, height, width) bool, or None: the diseased pixels; all False when normal.
+        patients: (n,) names of the patients, or None where each image stands for itself.
     """
 
     images: np.ndarray
@@ -27,6 +28,7 @@ class Split:
     gaze: np.ndarray | None = None
     ids: np.ndarray | None = None
     region: np.ndarray | None = None
+    patients: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.images)

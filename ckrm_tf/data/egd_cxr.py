@@ -134,6 +134,7 @@ def load_egd_cxr(
             gaze=None if points is None else _maps([points[i] for i in chosen], own, sigma),
             ids=master.ids[chosen],
             region=_regions(release, master, chosen, own) if region else None,
+            patients=np.asarray(master.patients)[chosen],
         )
 
     train, val, test = (take(chosen) for chosen in parts)

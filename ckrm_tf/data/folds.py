@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 
 import numpy as np
@@ -20,8 +20,9 @@ def folds(data: Dataset, count: int, seed: int = 1) -> Iterator[Dataset]:
     lambda, so only the weights are new to a judged image. The validation split of a fold is its
     test split: nothing may be chosen by it.
 
-    Images are dealt one by one, those of each class at random, evenly to one image. Where a patient
-    has several, do not use this: images of one patient would be on both sides.
+    Images are dealt one by one, those of each class at random, evenly to one image. Where patients
+    are known, patients are dealt, each of the class of their first image: no patient is on both
+    sides. Images of patients who have others in the validation split are not judged either.
 
     Args:
         data: the splits that the search had.
@@ -37,34 +38,58 @@ def folds(data: Dataset, count: int, seed: int = 1) -> Iterator[Dataset]:
     """
     if isinstance(count, bool) or not isinstance(count, int) or count < 2:
         raise CKRMError("folds", expected="a whole number of at least 2", received=count)
-    labels = np.concatenate([data.train.labels, data.test.labels])
-    return _cut(data, _deal(data, labels, count, seed), count)
+    pool = _joined(data.train, data.test)
+    place = deal(pool.labels, pool.patients, count, data.class_names, seed)
+    if pool.patients is not None and data.val.patients is not None:
+        place[np.isin(pool.patients, data.val.patients)] = count
+    return _cut(data, place, count)
 
 
-def _deal(data: Dataset, labels: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """The fold of each image of the training and the test split, in that order."""
+def deal(
+    labels: np.ndarray,
+    patients: np.ndarray | None,
+    count: int,
+    class_names: Sequence[str],
+    seed: int,
+) -> np.ndarray:
+    """The part, 0 to `count` - 1, of each image; patients stay whole where they are known.
+
+    Args:
+        labels: (n,) class indices.
+        patients: (n,) names, or None: every image counts as a patient of its own.
+        count: number of parts.
+        class_names: for the message.
+        seed: of the dealing.
+
+    Raises:
+        CKRMError: a class with fewer images, or patients, than parts.
+    """
     rng = np.random.default_rng(seed)
-    place = np.empty(len(labels), np.int64)
+    if patients is None:
+        first, owner = np.arange(len(labels)), np.arange(len(labels))
+    else:
+        _, first, owner = np.unique(patients, return_index=True, return_inverse=True)
+    place = np.empty(len(first), np.int64)
     dealt = 0
-    for label, name in enumerate(data.class_names):
-        members = rng.permutation(np.flatnonzero(labels == label))
+    for label, name in enumerate(class_names):
+        members = rng.permutation(np.flatnonzero(labels[first] == label))
         if len(members) < count:
             raise CKRMError(
-                f"class {name!r}: images for {count} folds",
+                f"class {name!r}: {'images' if patients is None else 'patients'} for {count} folds",
                 expected=f"at least {count}",
                 received=len(members),
             )
-        # Going on where the last class ended keeps the folds' sizes equal.
+        # Going on where the last class ended keeps the parts' sizes equal.
         place[members] = (dealt + np.arange(len(members))) % count
         dealt += len(members)
-    return place
+    return place[owner]
 
 
 def _cut(data: Dataset, place: np.ndarray, count: int) -> Iterator[Dataset]:
     for number in range(count):
         pool = _joined(data.train, data.test)
-        judged = _taken(pool, place == number)
-        train = _joined(_taken(pool, place != number), data.val)
+        judged = taken(pool, place == number)
+        train = _joined(taken(pool, place != number), data.val)
         name = f"{data.name}, fold {number + 1} of {count}"
         yield check_dataset(replace(data, name=name, train=train, val=judged, test=judged))
 
@@ -84,7 +109,8 @@ def _joined(first: Split, second: Split) -> Split:
     )
 
 
-def _taken(split: Split, chosen: np.ndarray) -> Split:
+def taken(split: Split, chosen: np.ndarray) -> Split:
+    """The chosen images of a split, with all that belongs to them."""
     return Split(
         **{k: None if v is None else v[chosen] for k, v in _arrays(split).items()}  # type: ignore[arg-type]
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ckrm_tf.design.axes import Axis
@@ -86,7 +86,7 @@ class ResNetFamily(Family):
 
     def cost(self, design: Design) -> Cost:
         """See `Family`."""
-        return Widths.from_items(design).cost(self.input_shape, self.classes, self.layout)
+        return _cost(self, design)
 
     def build(self, design: Design, *, kernel_regularizer: Any = None) -> keras.Model:
         """See `Family`."""
@@ -135,6 +135,12 @@ class ResNetFamily(Family):
         if "design" not in record and isinstance(form, Mapping) and "stages" in form:
             return self.checked(Widths.from_dict(form).to_design())
         return super().from_record(record)
+
+
+# A search asks for the same networks again and again.
+@lru_cache(maxsize=4096)
+def _cost(family: ResNetFamily, design: Design) -> Cost:
+    return Widths.from_items(design).cost(family.input_shape, family.classes, family.layout)
 
 
 def _axis_of(name: str, *, inner: bool) -> str | None:

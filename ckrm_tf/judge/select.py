@@ -10,6 +10,8 @@ from ckrm_tf.tuning.history import Outcome
 # A network at the edge of the margin on one split is beyond it on another as often as not: the
 # search, and the mean over the confirming seeds, keep to this share of the margin.
 CONFIRMED_SHARE = 0.5
+# Networks count as equally large up to this factor.
+NEARLY_EQUAL = 1.1
 
 
 def acceptable(outcome: Outcome, history: Sequence[Outcome], margin: float) -> bool:
@@ -29,34 +31,62 @@ def smallest_acceptable(history: Sequence[Outcome], margin: float) -> Outcome:
     return min(good, key=lambda o: (o.params, -o.auc))
 
 
+def parent_of(history: Sequence[Outcome], margin: float, penalty: float) -> Outcome:
+    """The network that the next ones are made from.
+
+    Of the acceptable networks of nearly the smallest size the one with the best objective, AUC -
+    penalty x lambda; lambda is the mean redundancy that its signals tell.
+
+    Raises:
+        CKRMError: as `smallest_acceptable`.
+    """
+    smallest = smallest_acceptable(history, margin)
+    near = [
+        o
+        for o in history
+        if acceptable(o, history, margin) and o.params <= NEARLY_EQUAL * smallest.params
+    ]
+    return max(near, key=lambda o: (o.objective(penalty), -o.params))
+
+
 def recommend(
-    history: Sequence[Outcome], margin: float, again: Callable[[Outcome], Outcome] | None = None
+    history: Sequence[Outcome],
+    margin: float,
+    again: Callable[[Outcome], Outcome] | None = None,
+    start_again: Callable[[Outcome], Outcome] | None = None,
 ) -> tuple[Outcome, Outcome]:
     """The starting network, and the smallest that keeps to half the margin, trained again.
 
     The smallest of many networks that pass is the one chance favoured most, so it is trained
-    again, and the starting network too: its one AUC is as much chance. While the mean falls short,
-    the next larger network is looked at.
+    again. The starting network costs most to train, and is trained again only where the decision
+    hangs on it: where a mean lies within half the margin of what is accepted. While the mean falls
+    short, the next larger network is looked at.
 
     Args:
         history: one outcome per network; the first is the starting network's.
         margin: loss of AUC that is accepted, the whole of it.
         again: trains a network with the confirming seeds; None takes the history at its word.
+        start_again: the same of the starting network, where it has one training; None never.
 
     Raises:
         CKRMError: when the starting network could not be trained.
     """
     kept = CONFIRMED_SHARE * margin
-    start = history[0] if history else None
-    # Nothing to confirm where nothing smaller comes near.
-    near = smallest_acceptable(history, margin) is not start
-    start = again(history[0]) if again is not None and near else history[0]
-    good = [start, *history[1:]]
+    smallest_acceptable(history, margin)
+    start, good = history[0], list(history)
     while True:
-        best = smallest_acceptable(good, kept)
+        best = smallest_acceptable([start, *good[1:]], kept)
         if again is None or best is start:
-            return start, best
+            # Where nothing smaller holds by little, the start's own AUC may be to blame.
+            near = smallest_acceptable([start, *good[1:]], margin)
+            if again is None or near is start or start_again is None or len(start.aucs) > 1:
+                return start, best
+            start = start_again(start)
+            continue
         found = again(best)
+        hangs = abs(found.auc - (start.auc - kept)) < kept
+        if hangs and start_again is not None and len(start.aucs) == 1:
+            start = start_again(start)
         if acceptable(found, [start], kept):
             return start, found
         good.remove(best)

@@ -40,6 +40,15 @@ class Outcome:
         """Mean validation AUC; below any other when the trial failed."""
         return fmean(self.aucs) if self.aucs else float("-inf")
 
+    @property
+    def redundancy(self) -> float:
+        """Mean redundancy over the widths that have a signal."""
+        return fmean(s.redundancy for s in self.signals.values()) if self.signals else 0.0
+
+    def objective(self, penalty: float) -> float:
+        """Mean AUC - penalty x mean redundancy."""
+        return self.auc - penalty * self.redundancy
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
         return {
@@ -60,6 +69,29 @@ class Outcome:
             {name: Signal(**signal) for name, signal in data["signals"].items()},
             data["failures"],
         )
+
+
+Scores = Mapping[tuple[Design, Design], float]
+"""Score of a slice by (what it is cut from, its design): AUC on images kept apart for it."""
+
+
+class History(Sequence[Outcome]):
+    """The outcomes of a search so far, and the scores of slices where there can be any.
+
+    Args:
+        outcomes: one per network, the starting network's first.
+        scores: what was scored so far; None where nothing can be scored, as in a foreign tuner.
+    """
+
+    def __init__(self, outcomes: Iterable[Outcome], scores: Scores | None = None) -> None:
+        self._outcomes = tuple(outcomes)
+        self.scores = scores
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._outcomes[index]
+
+    def __len__(self) -> int:
+        return len(self._outcomes)
 
 
 def outcomes(trainings: Iterable[Training]) -> list[Outcome]:

@@ -9,16 +9,18 @@ from dataclasses import replace
 from ckrm_tf.criteria.base import Signal
 from ckrm_tf.design.design import Design
 from ckrm_tf.families.base import Family
-from ckrm_tf.tuning.history import Outcome
+from ckrm_tf.tuning.answers import Answer
+from ckrm_tf.tuning.history import History, Outcome
 from ckrm_tf.tuning.propose import propose
 from ckrm_tf.tuning.rule import Rule
 
 
 class NoisyPropose:
-    """`propose` on signals dealt out at random: does lambda steer, or shrinking alone?
+    """`propose` on signals dealt out at random: does the measure steer, or shrinking alone?
 
     Each trial's signals are shuffled among its widths, so that their distribution is the real one
-    and only the knowledge of which width they belong to is lost.
+    and only the knowledge of which width they belong to is lost. The host deals out scores of
+    slices as well (`ckrm_tf.tuning.registry.Kind`).
 
     Args:
         seed: of the shuffling; the same history gives the same proposal.
@@ -33,10 +35,11 @@ class NoisyPropose:
         rule: Rule,
         family: Family,
         running: Collection[Design] = (),
-    ) -> Design | None:
+    ) -> Answer:
         """See `propose`."""
         shuffled = [self._shuffled(i, outcome) for i, outcome in enumerate(history)]
-        return propose(shuffled, rule, family, running)
+        scores = history.scores if isinstance(history, History) else None
+        return propose(History(shuffled, scores), rule, family, running)
 
     def _shuffled(self, index: int, outcome: Outcome) -> Outcome:
         names = sorted(outcome.signals)

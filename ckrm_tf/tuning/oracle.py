@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import keras_tuner
 
 from ckrm_tf.design.design import Design
+from ckrm_tf.errors import CKRMError
 from ckrm_tf.families.base import Family
-from ckrm_tf.tuning.history import Outcome, merged
+from ckrm_tf.tuning.answers import Answer, Score, Stop, Train
+from ckrm_tf.tuning.history import History, Outcome, Scores, merged
 from ckrm_tf.tuning.metrics import AUC, OBJECTIVE
 from ckrm_tf.tuning.propose import propose
 from ckrm_tf.tuning.rule import Rule, Strategy
@@ -17,6 +19,17 @@ from ckrm_tf.tuning.space import design_in
 # How often the network of a trial was tried before; named as KerasTuner's own "tuner/epochs".
 REPEAT = "tuner/repeat"
 OBSERVED = "observed"
+
+
+class Scoring(Protocol):
+    """What scores slices for an oracle: `ckrm_tf.tuning.slices.SliceScorer`."""
+
+    @property
+    def known(self) -> Scores:
+        """Every score so far."""
+
+    def __call__(self, asked: Score) -> None:
+        """Score what is asked for; `known` has it then."""
 
 
 class CKRMOracle(keras_tuner.Oracle):
@@ -34,6 +47,11 @@ class CKRMOracle(keras_tuner.Oracle):
         rule: settings of the proposal.
         strategy: the pure function that proposes; `propose` by default.
         kwargs: KerasTuner's own, `max_trials` above all.
+
+    Attributes:
+        scoring: scores slices of trained networks between trials; None, as in a tuner that knows
+            nothing of it, leaves the signals to decide.
+        why: the reason of the last proposal.
     """
 
     def __init__(
@@ -46,6 +64,8 @@ class CKRMOracle(keras_tuner.Oracle):
         kwargs.setdefault("objective", keras_tuner.Objective(OBJECTIVE, "max"))
         super().__init__(**kwargs)
         self.family, self.rule, self.strategy = family, rule or Rule(), strategy
+        self.scoring: Scoring | None = None
+        self.why = ""
         self._observed: dict[str, Outcome] = {}
 
     def observe(self, trial_id: str, outcome: Outcome) -> None:
@@ -67,13 +87,34 @@ class CKRMOracle(keras_tuner.Oracle):
         """The next design as hyperparameter values; see `keras_tuner.Oracle`."""
         history = self.history()
         running = [self._design(t) for t in self.trials.values() if t.status == "RUNNING"]
+        if not history and running:
+            return {"status": "IDLE", "values": None}
+        answer = self._answer(history, running)
+        self.why = answer.why
+        if isinstance(answer, Stop):
+            return {"status": "STOPPED", "values": None}
+        return {"status": "RUNNING", "values": self._values(answer.design)}
+
+    def _answer(self, history: list[Outcome], running: list[Design]) -> Train | Stop:
+        """What the strategy wants trained, once it has the scores that it asks for."""
         if not history:
-            design = None if running else self.family.start
-            status = "IDLE" if running else "RUNNING"
-        else:
-            design = self.strategy(history, self.rule, self.family, running)
-            status = "RUNNING" if design else "STOPPED"
-        return {"status": status, "values": self._values(design) if design else None}
+            return Train(self.family.start, "the starting network")
+        while True:
+            known = None if self.scoring is None else self.scoring.known
+            found = self.strategy(History(history, known), self.rule, self.family, running)
+            answer: Answer
+            if found is None:
+                answer = Stop("no move is left")
+            else:
+                answer = Train(found) if isinstance(found, Design) else found
+            if not isinstance(answer, Score):
+                return answer
+            if self.scoring is None:
+                raise CKRMError("strategy", expected="no scores: none can be had", received=answer)
+            before = len(self.scoring.known)
+            self.scoring(answer)
+            if len(self.scoring.known) == before:
+                raise CKRMError("scores", expected="those asked for", received="none")
 
     def get_state(self) -> dict[str, Any]:
         """See `keras_tuner.Oracle`: what was observed is kept in its file."""

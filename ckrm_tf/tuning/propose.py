@@ -1,106 +1,187 @@
-"""History of a search -> the next design. Pure: no Keras, no files, no clock, no chance.
+"""History of a search -> what to do next. Pure: no Keras, no files, no clock, no chance.
 
-The same history gives the same proposal, so a search resumes by replaying its journal, and any
+The same history gives the same answer, so a search resumes by replaying what is recorded, and any
 tuner can host the function.
 
-The rule, from the smallest acceptable network so far (the parent):
+One network is trained in full, the starting one. Then, where slices can be scored:
 
-1. Take parameters away, as many as halving every width would (lambda = 0 with the AUC intact means
-   "go on"), from the heaviest stages first; where there is redundancy, narrow to the share that the
-   signal says is needed on top of it.
-2. When that lost AUC, keep one stage as it is and take from the others, the least redundant stage
-   first: it is the likeliest to be what is missing.
-3. Look at the network that lost it: widths still redundant there are not what is missing and
-   stay small; the others grow back half the way.
-4. Shrink one stage alone, the most redundant first; then all of this by gentler steps.
+1. The measure's own word, the widths that are needed, is the first shape, if its slice holds.
+2. From there the way leads down by the scores of mended slices (`descent`), without training.
+3. The smallest network of the way whose slice still holds is trained. While the AUC holds, the next
+   has half the parameters; once it does not, the one half-way back: a bisection along the way.
+4. Then the smallest network that holds is the root of a way of its own: its slices are scored and
+   its way is bisected as well, until that gives nothing smaller.
+5. What is left is tried by the signals alone (`from_signals`), as all of it is where nothing can be
+   scored.
 
-5. One AUC is partly chance: before anything is made of what a child lost, the parent is trained
-   with further seeds, and so is the starting network that both are held against. A design that is
-   in the history already asks for that.
-
-A move is skipped when it saves too little to be worth a training, or when a network at least as
-wide everywhere has clearly lost the AUC, by twice the margin: a smaller loss may be the seed's.
+One AUC is partly chance: before a network that holds by little is left behind for one that lost,
+it is trained with a further seed; the starting network only when the decision hangs on it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from ckrm_tf.design.design import Design
 from ckrm_tf.families.base import Family
-from ckrm_tf.judge.select import acceptable, smallest_acceptable
-from ckrm_tf.tuning.history import Outcome
-from ckrm_tf.tuning.moves import covers, groups_by_redundancy, grown_back, levelled, shrunk
+from ckrm_tf.judge.select import acceptable, parent_of
+from ckrm_tf.tuning.answers import Answer, Score, Stop, Train
+from ckrm_tf.tuning.descent import Slice, descend
+from ckrm_tf.tuning.from_signals import CLEARLY, propose_from_signals
+from ckrm_tf.tuning.history import History, Outcome
+from ckrm_tf.tuning.moves import adapt, covers
 from ckrm_tf.tuning.rule import Rule
 
-# A loss of so many margins is no longer put down to chance.
-CLEARLY = 2.0
+# The first network trained is the smallest whose slice loses no more than so many margins.
+FIRST_DROP = 2.0
+# A bisection ends where the next network would have more than this share of the last one's.
+NEAREST = 0.85
+# The needed widths as they are; else half-way to them, on a logarithmic scale.
+SHAPES = (1.0, 0.5)
 
 
 def propose(
     history: Sequence[Outcome], rule: Rule, family: Family, running: Collection[Design] = ()
-) -> Design | None:
-    """The next design, or None when every move from the best network has been tried.
+) -> Answer:
+    """What to do next.
 
     Args:
-        history: one outcome per network, in order; the first is the starting network's.
+        history: one outcome per network, in order, the starting network's first; a `History` with
+            scores where slices can be scored.
         rule: see `Rule`.
         family: what may change, and what a network costs.
         running: networks being trained elsewhere, not to be proposed again.
 
+    Returns:
+        `Score`, to be asked again when the scores are in the history; `Train`; or `Stop`.
+
     Raises:
-        CKRMError: when the history is empty or its first trial failed.
+        CKRMError: when the first trial failed.
     """
-    parent = smallest_acceptable(history, rule.margin)
-    tried = {outcome.design for outcome in history} | set(running)
-    # A training that failed says nothing about the AUC of narrower networks.
-    lost = [o for o in history if not o.failed and not acceptable(o, history, rule.margin)]
-    enough = (1 - rule.least) * family.cost(parent.design).params
-    doubted = _doubted(parent, history[0], lost, rule)
+    if not history:
+        return Stop("the starting network is being trained") if running else Train(family.start)
+    if isinstance(history, History) and history.scores is not None:
+        answer = _from_scores(history, rule, family, running)
+        if answer is not None:
+            return answer
+        rule = replace(rule, repeats=1)
+    design = propose_from_signals(history, rule, family, running)
+    return Train(design, "by its signals") if design is not None else Stop("no move is left")
+
+
+def propose_by_scores(
+    history: Sequence[Outcome], rule: Rule, family: Family, running: Collection[Design] = ()
+) -> Answer:
+    """`propose` without the first shape: what do scores alone find?"""
+    bare = [replace(outcome, signals={}) for outcome in history]
+    scores = history.scores if isinstance(history, History) else None
+    return propose(History(bare, scores), rule, family, running)
+
+
+def _from_scores(
+    history: History, rule: Rule, family: Family, running: Collection[Design]
+) -> Score | Train | None:
+    """The way from the starting network, then from the smallest that holds; None at their end."""
+    start = history[0]
+    parent = parent_of(history, rule.margin, rule.penalty)
+    doubted = _doubted(parent, history, rule)
     if doubted is not None and doubted not in running:
-        return doubted
-    clearly = [o for o in lost if not acceptable(o, history, CLEARLY * rule.margin)]
-    for design in _moves(parent, lost, rule, family):
-        hopeless = any(covers(outcome.design, design) for outcome in clearly)
-        if design not in tried and not hopeless and family.cost(design).params <= enough:
-            return design
+        return Train(doubted, "a further seed")
+    for root in dict.fromkeys((start.design, parent.design)):
+        answer = _along(root, parent, history, rule, family, running)
+        if answer is not None:
+            return answer
     return None
 
 
-def _doubted(parent: Outcome, start: Outcome, lost: Sequence[Outcome], rule: Rule) -> Design | None:
-    """The parent, or the start while it has fewer seeds, when a child lost and seeds are left."""
-    fewer = start if _tries(start) < _tries(parent) else parent
-    if _tries(fewer) >= rule.repeats:
+def _along(
+    root: Design,
+    parent: Outcome,
+    history: History,
+    rule: Rule,
+    family: Family,
+    running: Collection[Design],
+) -> Score | Train | None:
+    """The next network of one root's way, the scores that are missing, or None at its end."""
+    outcome = next(o for o in history if o.design == root)
+    scores = history.scores or {}
+    way = descend(root, scores, rule, family, _shapes(outcome, rule, family))
+    if way.wanted is not None:
+        return way.wanted
+    tried = {o.design: acceptable(o, history, rule.margin) for o in history}
+    # What was lost below the smallest that holds on this way bounds the bisection.
+    least = min(s.params for s in way.slices if tried.get(s.design))
+    lost = [s.params for s in way.slices if s.params < least and tried.get(s.design) is False]
+    clearly = [o.design for o in history if _clearly_lost(o, history, rule)]
+    smaller = [s for s in way.slices if s.params <= NEAREST * parent.params]
+    bar = way.slices[0].score - FIRST_DROP * rule.margin
+    target = _target(root, parent, [s for s in smaller if s.score >= bar], lost, rule)
+    left = [
+        s
+        for s in smaller
+        if s.params > max(lost, default=0)
+        and s.design not in tried
+        and s.design not in running
+        and not any(covers(wide, s.design) for wide in clearly)
+    ]
+    if target is None or not left:
         return None
-    lost_child = any(covers(parent.design, child.design) for child in lost)
-    return fewer.design if lost_child else None
+    best = min(left, key=lambda s: abs(math.log(s.params / target)))
+    return Train(best.design, f"on the way from {outcome.params:,} parameters")
+
+
+def _target(
+    root: Design, parent: Outcome, held: Sequence[Slice], lost: Sequence[int], rule: Rule
+) -> float | None:
+    """The number of parameters to try next, or None where the bisection is at its end."""
+    if lost:
+        target = math.sqrt(parent.params * max(lost))
+        return target if target <= NEAREST * parent.params else None
+    if parent.design == root and held:
+        return float(min(s.params for s in held))
+    return rule.bold * parent.params
+
+
+def _shapes(outcome: Outcome, rule: Rule, family: Family) -> list[Design]:
+    """What the measure says is needed, and the same half-way."""
+    found = []
+    for share in SHAPES:
+
+        def new(name: str, width: int, share: float = share) -> float:
+            signal = outcome.signals.get(name)
+            return width if signal is None else width * max(signal.needed, 0.0) ** share
+
+        shape = adapt(outcome.design, family.axes, replace(rule, depth=False), new)
+        if shape != outcome.design:
+            found.append(shape)
+    return found
+
+
+def _doubted(parent: Outcome, history: Sequence[Outcome], rule: Rule) -> Design | None:
+    """A network whose further seed decides, or None.
+
+    The one that lost by less than the margin, while it has one seed alone; the parent, where its
+    own AUC holds by less; the start, where either still lies that near after a second seed.
+    """
+    start = history[0]
+    bar = start.auc - rule.margin
+    lost = [o for o in history if not o.failed and o.params < parent.params and o.auc < bar]
+    if not lost:
+        return None
+    most = {lost[-1].design: 2, parent.design: rule.repeats}
+    near = [o for o in (lost[-1], parent) if o is not start and abs(o.auc - bar) < rule.margin]
+    for outcome in near:
+        if _tries(outcome) < min(most[outcome.design], rule.repeats):
+            return outcome.design
+    return start.design if near and _tries(start) < min(2, rule.repeats) else None
+
+
+def _clearly_lost(outcome: Outcome, history: Sequence[Outcome], rule: Rule) -> bool:
+    return not outcome.failed and not acceptable(outcome, history, CLEARLY * rule.margin)
 
 
 def _tries(outcome: Outcome) -> int:
     # A seed that fails is not asked for without end.
     return len(outcome.aucs) + outcome.failures
-
-
-def _moves(
-    parent: Outcome, lost: Sequence[Outcome], rule: Rule, family: Family
-) -> Iterator[Design]:
-    """Candidate networks, the most promising first."""
-    groups = groups_by_redundancy(parent, family.axes)
-    children = [child for child in lost if covers(parent.design, child.design)]
-    for step in (rule.bold, *rule.gentle):
-        yield _narrowed(parent, rule, step, groups, family)
-        for kept in reversed(groups):
-            others = [group for group in groups if group != kept]
-            yield _narrowed(parent, rule, step, others, family)
-        if children:
-            yield grown_back(parent, children[-1], rule, family.axes)
-        for group in groups:
-            yield shrunk(parent, rule, step, group, family.axes)
-
-
-def _narrowed(
-    parent: Outcome, rule: Rule, step: float, groups: Sequence[frozenset[str]], family: Family
-) -> Design:
-    if rule.level:
-        return levelled(parent, rule, step, groups, family)
-    return shrunk(parent, rule, step, frozenset().union(*groups), family.axes)

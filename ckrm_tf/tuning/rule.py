@@ -9,6 +9,7 @@ from typing import Protocol
 from ckrm_tf.design.design import Design
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.families.base import Family
+from ckrm_tf.tuning.answers import Answer
 from ckrm_tf.tuning.history import Outcome
 
 
@@ -26,6 +27,8 @@ class Rule:
         floor: smallest width.
         depth: shrink depths too, such as the blocks of a stage.
         level: take parameters from the heaviest stages first; else every width shrinks alike.
+        penalty: weight of lambda in the objective, which names the parent of the next networks
+            among those of nearly equal size.
         repeats: seeds that the parent, and the starting network, are trained with once a child has
             lost the AUC; 1 takes every AUC at its word.
     """
@@ -40,19 +43,25 @@ class Rule:
     depth: bool = True
     level: bool = True
     repeats: int = 3
+    penalty: float = 0.0
 
     def __post_init__(self) -> None:
         for step in (self.bold, self.keep, *self.gentle):
             if not 0 < step < 1:
                 raise CKRMError("rule: a step", expected="a factor between 0 and 1", received=step)
-        if not self.margin >= 0 or min(self.floor, self.repeats) < 1:
+        if not min(self.margin, self.penalty) >= 0 or min(self.floor, self.repeats) < 1:
             raise CKRMError(
-                "rule", expected="margin >= 0, floor >= 1 and repeats >= 1", received=self
+                "rule",
+                expected="margin >= 0, penalty >= 0, floor >= 1 and repeats >= 1",
+                received=self,
             )
 
 
 class Strategy(Protocol):
-    """Anything that maps a history to the next design, or None when it has nothing left."""
+    """Anything that maps a history to an answer: score, train or stop.
+
+    A bare design counts as `Train`, None as `Stop`.
+    """
 
     def __call__(
         self,
@@ -60,5 +69,5 @@ class Strategy(Protocol):
         rule: Rule,
         family: Family,
         running: Collection[Design] = (),
-    ) -> Design | None:
-        """The next design to try."""
+    ) -> Answer | Design | None:
+        """What to do next."""

@@ -1,0 +1,78 @@
+"""What was scored of slices: one line per request, appended once, read back on resume."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from ckrm_tf.design.design import Design
+from ckrm_tf.errors import CKRMError
+from ckrm_tf.tuning.answers import Score
+
+# Of a line of the file.
+SCHEMA = 1
+
+
+class ScoreBook:
+    """The scores of a search in an append-only JSON-lines file.
+
+    A line cut short by a crash is passed over: those slices are scored again.
+
+    Args:
+        path: the file; it need not exist. None keeps the scores in memory.
+
+    Attributes:
+        known: score by (what the slice is cut from, its design).
+
+    Raises:
+        CKRMError: a whole line that holds no scores.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path
+        self.known: dict[tuple[Design, Design], float] = {}
+        self._torn = False
+        if path is not None and path.exists():
+            self._read(path)
+
+    def add(self, asked: Score, scores: list[float]) -> None:
+        """Record what a request came to, in the order of its designs."""
+        line = {
+            "schema": SCHEMA,
+            "bases": [base.to_dict() for base in asked.bases],
+            "designs": [design.to_dict() for design in asked.designs],
+            "scores": scores,
+        }
+        if self.path is not None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("ab") as file:
+                file.write(b"\n" * self._torn + json.dumps(line).encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            self._torn = False
+        self._put(line)
+
+    def _put(self, line: dict[str, Any]) -> None:
+        base = Design.from_dict(line["bases"][-1])
+        for design, score in zip(line["designs"], line["scores"], strict=True):
+            self.known[base, Design.from_dict(design)] = float(score)
+
+    def _read(self, path: Path) -> None:
+        text = path.read_bytes()
+        self._torn = bool(text) and not text.endswith(b"\n")
+        lines = text.split(b"\n")
+        for number, line in enumerate(lines, start=1):
+            try:
+                if line.strip(b"\0\r"):
+                    self._put(json.loads(line))
+            except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
+                if number == len(lines) or (line.startswith(b"{") and not line.endswith(b"}")):
+                    continue
+                raise CKRMError(
+                    f"{path.name}, line {number}",
+                    expected="scores of slices",
+                    received=repr(line[:60]),
+                    hint="Move the file away: the slices are scored again.",
+                ) from error

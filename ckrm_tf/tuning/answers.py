@@ -1,0 +1,48 @@
+"""What a proposal answers: score these slices, train this network, or stop. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ckrm_tf.design.design import Design
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Score slices of a trained network: forward passes only, no training.
+
+    Attributes:
+        bases: the network whose weights are sliced, and the slices of it that were made on the way,
+            each mended before the next is cut; the last one is what the designs are cut from.
+        designs: what is to be scored, each at most as wide as the last base everywhere.
+    """
+
+    bases: tuple[Design, ...]
+    designs: tuple[Design, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Train:
+    """Train this network; one that was trained already asks for a further seed.
+
+    Attributes:
+        design: the network.
+        why: the reason in a few words, for the line on screen.
+    """
+
+    design: Design
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Nothing is left to try.
+
+    Attributes:
+        why: the reason in a few words.
+    """
+
+    why: str
+
+
+Answer = Score | Train | Stop

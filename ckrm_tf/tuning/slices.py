@@ -1,0 +1,116 @@
+"""Scores of slices during a search: the host of `ckrm_tf.narrowing.scorer`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from ckrm_tf.data.dataset import Dataset, Split
+from ckrm_tf.design.design import Design
+from ckrm_tf.errors import CKRMError
+from ckrm_tf.narrowing.axis_groups import AxisGroups, axis_groups
+from ckrm_tf.narrowing.responses import evenly
+from ckrm_tf.narrowing.scorer import Scorer
+from ckrm_tf.store.scores import ScoreBook
+from ckrm_tf.train.batches import scaled
+from ckrm_tf.tuning.answers import Score
+from ckrm_tf.tuning.history import Scores
+from ckrm_tf.tuning.runner import Runner
+
+# Training images on which consumers are mended.
+FIT = 256
+
+
+class SliceScorer:
+    """Scores slices of trained networks of a search, each once.
+
+    Args:
+        runner: has the weights of the trained networks.
+        data: its training images mend.
+        judge: images and labels that no training sees; their macro AUC is the score.
+        book: what is known, and where it is recorded.
+        on_score: called with each request and its scores, new ones only.
+        dealt: a seed to deal out the scores of a request by, among its designs; None leaves them.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        data: Dataset,
+        judge: Split,
+        book: ScoreBook,
+        on_score: Callable[[Score, list[float]], None] | None = None,
+        dealt: int | None = None,
+    ) -> None:
+        self.runner, self.book, self.on_score, self.dealt = runner, book, on_score, dealt
+        self.fit = scaled(evenly(data.train.images, FIT), data.scale)
+        self.judge, self.labels = scaled(judge.images, data.scale), judge.labels
+        self._bases: tuple[Design, ...] = ()
+        self._scorer: Scorer | None = None
+        self._groups: AxisGroups | None = None
+
+    @property
+    def known(self) -> Scores:
+        """Every score so far."""
+        return self.book.known
+
+    def __call__(self, asked: Score) -> None:
+        """Score what is asked for and record it.
+
+        Raises:
+            CKRMError: the weights of the network that is to be sliced are gone.
+        """
+        scorer, groups = self._at(asked.bases)
+        scores = [float(scorer.score(groups.widths(design))) for design in asked.designs]
+        if self.dealt is not None:
+            scores = dealt_out(scores, len(self.book.known), self.dealt)
+        self.book.add(asked, scores)
+        if self.on_score is not None:
+            self.on_score(asked, scores)
+
+    def release(self) -> None:
+        """Forget the network in memory."""
+        self._bases, self._scorer, self._groups = (), None, None
+
+    def _at(self, bases: tuple[Design, ...]) -> tuple[Scorer, AxisGroups]:
+        """The scorer that cuts from the last of these bases, and the groups of its axes."""
+        if self._scorer is None or self._groups is None or self._bases != bases[: len(self._bases)]:
+            self.release()
+            model = self._trained(bases[0])
+            self._groups = axis_groups(self.runner.family, model, bases[0])
+            self._scorer = Scorer(model, self.fit, self.judge, self.labels)
+            self._bases = bases[:1]
+        for base in bases[len(self._bases) :]:
+            self._scorer.rebase(self._groups.widths(base))
+            self._bases = (*self._bases, base)
+        return self._scorer, self._groups
+
+    def _trained(self, design: Design) -> keras.Model:
+        """The network as the first of its trainings left it."""
+        runner = self.runner
+        model = runner.build(design)
+        if runner.family.given(design):
+            return model
+        paths = [
+            runner.weights_path(design, t.seed)
+            for t in runner.journal.read()
+            if t.design == design and t.val_auc is not None
+        ]
+        path = next((p for p in paths if p is not None and p.exists()), None)
+        if path is None:
+            raise CKRMError(
+                "weights",
+                expected=f"those of {runner.family.describe(design)}, whose slices are scored",
+                received="none",
+                hint="Were they moved out of the run folder?",
+            )
+        model.load_weights(path)
+        return model
+
+
+def dealt_out(scores: list[float], number: int, seed: int) -> list[float]:
+    """The same scores in another order: for the ablation that knows no width."""
+    order = np.random.default_rng((seed, number)).permutation(len(scores))
+    return [scores[i] for i in order]

@@ -1,0 +1,106 @@
+"""The end of a search on the test split, which a run folder opens once."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from ckrm_tf.data import Dataset
+from ckrm_tf.errors import CKRMError
+from ckrm_tf.stats import compare_trained_models, non_inferiority
+from ckrm_tf.store.opened import opening, remember
+from ckrm_tf.store.record import COMPLETED
+from ckrm_tf.train.trainer import predict
+from ckrm_tf.tuning.history import Outcome
+from ckrm_tf.tuning.runner import Runner
+from search.settings import Settings
+
+
+def verdicts(
+    console: Console,
+    settings: Settings,
+    data: Dataset,
+    runner: Runner,
+    folder: Path,
+    start: Outcome,
+    best: Outcome,
+) -> dict[str, Any]:
+    """Both verdicts on the test split as plain values, printed; empty where it stays closed.
+
+    `networks` is about networks trained as these were, `models` about the two trained ones. The
+    split is opened once a folder. A search that goes on is told what came of it then, and for
+    which network.
+    """
+    if settings.no_test or (settings.model and settings.unseen == "none"):
+        flag = "--no-test" if settings.no_test else "--unseen none"
+        _say(console, f"test split   not opened ({flag}): no verdict")
+        return {}
+    opened = opening(folder)
+    if opened is None:
+        first, second = (judged_probabilities(settings, data, runner, o) for o in (start, best))
+        labels, margin = data.test.labels, settings.margin
+        networks = non_inferiority(labels, first, second, margin=margin)
+        models = compare_trained_models(labels, first[0], second[0], margin=margin)
+        lines = (f"test split   {networks}", f"the export   {models}")
+        figures = {"networks": asdict(networks), "models": asdict(models)}
+        opened = remember(folder, best.design, figures, lines)
+    elif opened.design == best.design:
+        _say(console, f"test split   opened on {opened.when}, and not again:")
+    else:
+        _say(
+            console,
+            f"test split   opened on {opened.when} for {runner.family.describe(opened.design)}, "
+            "and not again: no verdict on the network that is recommended now. A verdict on it "
+            "takes images that chose nothing: search.final --folds judges on others.",
+        )
+        return {}
+    for line in opened.lines:
+        _say(console, line)
+    return opened.figures
+
+
+def judged_probabilities(
+    settings: Settings, data: Dataset, runner: Runner, outcome: Outcome
+) -> list[Any]:
+    """Test probabilities of every seed trained: (n, classes) each."""
+    model = runner.build(outcome.design)
+    found = []
+    for path in weights_of(settings, runner, outcome):
+        model.load_weights(path)
+        found.append(predict(model, data.test, data.scale))
+    return found
+
+
+def weights_of(settings: Settings, runner: Runner, outcome: Outcome) -> list[Path]:
+    """The weight files of every seed of the search that could be trained, the first seed first.
+
+    Raises:
+        CKRMError: when one is not there.
+    """
+    # Further seeds are those of `search.final`.
+    seeds = range(settings.seed, settings.seed + settings.most_seeds)
+    trained = sorted(
+        training.seed
+        for training in runner.journal.read()
+        if training.design == outcome.design
+        and training.status == COMPLETED
+        and training.epochs == settings.epochs
+        and training.seed in seeds
+    )
+    paths = [runner.weights_path(outcome.design, seed) for seed in trained]
+    found = [path for path in paths if path is not None and path.exists()]
+    if not found or len(found) < len(trained):
+        raise CKRMError(
+            "weights",
+            expected=f"those of {runner.family.describe(outcome.design)}, seeds {trained}",
+            received=f"{len(found)} file(s)",
+            hint="Were they moved out of the run folder?",
+        )
+    return found
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, soft_wrap=True)
