@@ -14,6 +14,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "seeds": (1, 1_000),
     # KerasTuner takes 0 for "no seed".
     "seed": (1, 2**31 - 1),
+    "folds": (0, 1_000),
     "penalty": (0, 1_000_000),
     "score_share": (0, 0.5),
     "floor": (1, 65_536),

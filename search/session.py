@@ -13,6 +13,7 @@ import numpy as np
 from ckrm_tf.criteria.registry import criterion
 from ckrm_tf.data import Dataset
 from ckrm_tf.data.dataset import Split
+from ckrm_tf.data.folds import search_folds
 from ckrm_tf.data.hold_out import hold_out
 from ckrm_tf.design.cost import Cost
 from ckrm_tf.design.design import Design
@@ -87,6 +88,7 @@ def make_runner(
         criterion=criterion(settings.criterion),
         weights_dir=folder / "weights",
         on_training=progress.on_training if progress else None,
+        folds=search_folds(data, settings.fold_count(data), settings.seed),
     )
 
     def callbacks(design: Design, seed: int) -> list[keras.callbacks.Callback]:
@@ -99,7 +101,7 @@ def make_runner(
     runner.make_callbacks = callbacks
     if settings.ggcam:
         start = GazeStart(a=settings.ggcam_a, e=settings.ggcam_e)
-        runner.make_trainer = lambda design, recipe: gaze_trainer(
+        runner.make_trainer = lambda design, recipe, data: gaze_trainer(
             lambda: runner.build(design), data, recipe, start
         )
     return runner

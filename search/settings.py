@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from ckrm_tf.criteria.registry import criterion
-from ckrm_tf.data import EGD_PREFIX
+from ckrm_tf.data import EGD_PREFIX, Dataset
 from ckrm_tf.data.limits import brief
 from ckrm_tf.data.options import Option
 from ckrm_tf.errors import CKRMError, unknown_name
@@ -39,6 +39,9 @@ OF_MODEL = (
     *("pixels", "output", "unseen", "custom", "unsafe"),
 )
 
+# Of a search on data whose patients are known.
+FOLDS = 5
+
 # Any input will do to see whether the starting network's own numbers are possible.
 ANY_INPUT = (1024, 1024, 1)
 
@@ -54,6 +57,7 @@ class Settings:
     trials: int
     seeds: int
     seed: int
+    folds: int | None
     strategy: str
     criterion: str
     margin: float
@@ -107,6 +111,15 @@ class Settings:
         if not 0 < self.margin < 1:
             # The test of non-inferiority at the end of the search takes no other.
             raise CKRMError("--margin", expected="between 0 and 1", received=self.margin)
+        if self.folds == 1:
+            raise CKRMError("--folds", expected="0, or at least 2", received=1)
+        if self.folds and self.model:
+            raise CKRMError(
+                "--folds",
+                expected="a starting network that is trained anew",
+                received=self.model,
+                hint="A given model may have seen any image.",
+            )
         if len(self.blocks) > MOST_STAGES:
             raise CKRMError(
                 "--blocks", expected=f"at most {MOST_STAGES} stages", received=len(self.blocks)
@@ -132,6 +145,12 @@ class Settings:
     def held_out(self) -> float:
         """The share of the training images on which slices are scored; 0 where none are."""
         return self.score_share if kind(self.strategy).scored else 0.0
+
+    def fold_count(self, data: Dataset) -> int:
+        """Folds of a search; 0: the validation split that the data bring."""
+        if self.folds is not None:
+            return self.folds
+        return FOLDS if data.train.patients is not None and not self.model else 0
 
     @property
     def most_seeds(self) -> int:

@@ -9,7 +9,8 @@ import pytest
 from scipy.stats import chisquare
 
 from ckrm_tf.data.dataset import Dataset, Split
-from ckrm_tf.data.folds import folds
+from ckrm_tf.data.folds import folds, search_folds
+from ckrm_tf.data.hold_out import hold_out
 from ckrm_tf.errors import CKRMError
 
 # Images, by class, of each split.
@@ -101,3 +102,83 @@ def test_fewer_than_two_folds_are_refused(data, count):
 def test_a_class_with_fewer_images_than_folds_is_named(data):
     with pytest.raises(CKRMError, match="class 'c': images for 10 folds: expected at least 10"):
         folds(data, 10)
+
+
+def with_patients(data, images):
+    """The same images, so many of each patient, in the order of their labels."""
+    found, first = {}, 0
+    for name, split in data.splits().items():
+        names = np.array([f"p{first + i // images}" for i in range(len(split))])
+        found[name] = replace(split, patients=names)
+        first += len(split)
+    return replace(data, **found)
+
+
+def patients_of(split):
+    return set(split.patients.tolist())
+
+
+def named_as_in(known, split):
+    names = {
+        number: patient
+        for own in known.splits().values()
+        for number, patient in zip(numbers_of(own), own.patients, strict=True)
+    }
+    return replace(split, patients=np.array([names[n] for n in numbers_of(split)]))
+
+
+@pytest.mark.parametrize("images", [1, 2])
+def test_a_patient_is_on_one_side_of_a_fold(data, images):
+    known = with_patients(data, images)
+    seen = []
+    for part in folds(known, 2):
+        assert not patients_of(part.train) & patients_of(part.test)
+        seen += numbers_of(part.test)
+    assert len(set(seen)) == len(seen)
+    # Without their names the images of a patient are dealt apart.
+    apart = [
+        patients_of(named_as_in(known, part.train)) & patients_of(named_as_in(known, part.test))
+        for part in folds(data, 2)
+    ]
+    assert images == 1 or any(apart)
+
+
+def test_patients_of_the_validation_split_are_not_judged(data):
+    known = with_patients(data, 2)
+    shared = known.train.patients[0]
+    val = replace(known.val, patients=np.array([shared, *known.val.patients[1:]]))
+    judged = [n for part in folds(replace(known, val=val), 2) for n in numbers_of(part.test)]
+    lost = set(numbers_of(data.train) + numbers_of(data.test)) - set(judged)
+    names = dict(zip(numbers_of(known.train), known.train.patients, strict=True))
+    assert lost == {n for n, patient in names.items() if patient == shared}
+    assert len(lost) == 2
+
+
+@pytest.mark.parametrize("images", [1, 2])
+def test_folds_of_a_search_validate_every_image_but_the_test_splits_once(data, images):
+    data = with_patients(data, images)
+    parts = search_folds(data, 3)
+    pool = numbers_of(data.train) + numbers_of(data.val)
+    assert sorted(n for part in parts for n in numbers_of(part.val)) == sorted(pool)
+    for part in parts:
+        assert sorted(numbers_of(part.train) + numbers_of(part.val)) == sorted(pool)
+        assert not patients_of(part.train) & patients_of(part.val)
+        assert part.test is data.test
+    assert search_folds(data, 0) == []
+    other = search_folds(data, 3, seed=2)
+    assert numbers_of(other[0].val) != numbers_of(parts[0].val)
+
+
+def test_images_that_score_slices_are_seen_by_no_training(data):
+    data = with_patients(data, 2)
+    less, kept = hold_out(data, 0.25)
+    assert sorted(numbers_of(less.train) + numbers_of(kept)) == sorted(numbers_of(data.train))
+    assert not patients_of(less.train) & patients_of(kept)
+    assert set(kept.labels.tolist()) == {0, 1, 2}
+    assert 0.15 < len(kept) / len(data.train) < 0.35
+    assert less.val is data.val
+    assert less.test is data.test
+    assert numbers_of(hold_out(data, 0.25, seed=2)[1]) != numbers_of(kept)
+    for share in (0, 0.6, -1):
+        with pytest.raises(CKRMError, match="share held out"):
+            hold_out(data, share)

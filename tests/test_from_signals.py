@@ -14,6 +14,7 @@ from ckrm_tf.criteria.base import Signal
 from ckrm_tf.families.resnet import ResNetFamily
 from ckrm_tf.tuning import from_signals as proposal_module
 from ckrm_tf.tuning import moves, noise, uniform
+from ckrm_tf.tuning.answers import Stop, Train
 from ckrm_tf.tuning.history import Outcome, merged
 from ckrm_tf.tuning.rule import Rule
 
@@ -29,7 +30,8 @@ def on_widths(strategy):
         first = widths_of(history[0]) if history else START
         running = [widths.to_design() for widths in running]
         found = strategy(history, rule, ResNetFamily(first), running)
-        return None if found is None else Widths.from_items(found)
+        design = getattr(found, "design", None) if isinstance(found, Train | Stop) else found
+        return None if design is None else Widths.from_items(design)
 
     return ask
 

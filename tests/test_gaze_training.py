@@ -157,4 +157,4 @@ def test_search_trains_with_gaze(data: Dataset, tmp_path: Path) -> None:
     auc = macro_auc(data.val.labels, predict(model, data.val, data.scale))
     assert auc == pytest.approx(training.val_auc)
     plain = make_runner(load_settings(None, flags | {"ggcam": False}), data, tmp_path, None)
-    assert type(plain.make_trainer(design, settings.recipe)) is Trainer
+    assert type(plain.make_trainer(design, settings.recipe, data)) is Trainer

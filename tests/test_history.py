@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from ckrm_tf import CKRMError, Stage, Widths
+from ckrm_tf import CKRMError, Design, Stage, Widths
+from ckrm_tf.criteria.base import Signal
 from ckrm_tf.judge.select import acceptable, smallest_acceptable
 from ckrm_tf.tuning.history import Outcome
 
@@ -51,3 +54,22 @@ def test_the_smallest_acceptable_has_the_fewest_parameters_then_the_best_auc():
 def test_without_a_starting_network_there_is_no_answer(history):
     with pytest.raises(CKRMError, match="starting network"):
         smallest_acceptable(history, 0.02)
+
+
+def test_networks_of_common_folds_are_compared_within_them():
+    design = Design({"a": 2})
+    start = Outcome(design, (0.9, 0.8), 1, folds=(0, 1))
+    # Better on each fold, though its mean is lower.
+    other = Outcome(design, (0.81, 0.82, 0.70), 1, folds=(1, 1, 2))
+    assert other.auc < start.auc
+    assert other.below(start) == pytest.approx(-0.015)
+    assert other.below(replace(start, folds=())) == pytest.approx(start.auc - other.auc)
+    assert replace(other, folds=(2, 2, 2)).below(start) == pytest.approx(start.auc - other.auc)
+    assert Outcome.from_dict(other.to_dict()) == other
+
+
+def test_the_objective_weighs_the_redundancy():
+    signals = {"a": Signal(0.2, 1.0, 0.0), "b": Signal(0.4, 1.0, 0.0)}
+    outcome = Outcome(Design({"a": 2}), (0.9,), 1, signals)
+    assert outcome.objective(0.0) == pytest.approx(0.9)
+    assert outcome.objective(0.1) == pytest.approx(0.87)

@@ -78,7 +78,7 @@ def test_trial_0_is_the_starting_network_and_the_rest_are_proposals(tmp_path):
         trial = oracle.create_trial("tuner0")
         assert trial.status == TrialStatus.RUNNING
         widths = Widths.from_items(trial.hyperparameters.values)
-        expected = propose(history, oracle.rule, FAMILY) if history else START.to_design()
+        expected = propose(history, oracle.rule, FAMILY).design
         assert widths.to_design() == expected
         finish(oracle, trial, auc, redundancy=0.25)
         history.append(Outcome(widths.to_design(), (auc,), 10, signals_of(widths, 0.25)))

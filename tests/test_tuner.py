@@ -62,7 +62,7 @@ def tuner_in(folder, data, *, trials=3, seeds=(1,), hopeless=None, make=None, fa
         on_training=lambda training, new: said.append((training, new)),
     )
     if make is not None:
-        runner.make_trainer = lambda widths, recipe: make(runner, widths, recipe)
+        runner.make_trainer = lambda widths, recipe, data: make(runner, widths, recipe)
     oracle = CKRMOracle(
         family,
         RULE,
@@ -100,7 +100,7 @@ def test_trial_0_is_the_start_and_the_others_are_proposed(searched):
         for t in trainings
     ]
     for i in (1, 2):
-        assert trainings[i].design == propose(history[:i], RULE, tuner.runner.family)
+        assert trainings[i].design == propose(history[:i], RULE, tuner.runner.family).design
     assert [Widths.from_items(tuner.oracle.trials[str(i)].hyperparameters.values).to_design()
             for i in range(3)] == [t.design for t in trainings]  # fmt: skip
 

@@ -45,6 +45,38 @@ def folds(data: Dataset, count: int, seed: int = 1) -> Iterator[Dataset]:
     return _cut(data, place, count)
 
 
+def search_folds(data: Dataset, count: int, seed: int = 1) -> list[Dataset]:
+    """`count` data sets whose validation splits together are all training and validation images.
+
+    For a search: each training validates on other images, so a network that suits one validation
+    split by chance is found out. The test split is untouched. Patients stay whole where they are
+    known.
+
+    Args:
+        data: the splits.
+        count: number of folds; 0 gives none.
+        seed: of the dealing.
+
+    Raises:
+        CKRMError: a class with fewer images, or patients, than folds.
+    """
+    if not count:
+        return []
+    pool = _joined(data.train, data.val)
+    place = deal(pool.labels, pool.patients, count, data.class_names, seed)
+    return [
+        check_dataset(
+            replace(
+                data,
+                name=f"{data.name}, fold {number + 1} of {count}",
+                train=taken(pool, place != number),
+                val=taken(pool, place == number),
+            )
+        )
+        for number in range(count)
+    ]
+
+
 def deal(
     labels: np.ndarray,
     patients: np.ndarray | None,

@@ -16,7 +16,7 @@ NEARLY_EQUAL = 1.1
 
 def acceptable(outcome: Outcome, history: Sequence[Outcome], margin: float) -> bool:
     """Whether a trial's AUC is at most `margin` below that of the starting network (trial 0)."""
-    return outcome.auc >= history[0].auc - margin
+    return outcome.below(history[0]) <= margin
 
 
 def smallest_acceptable(history: Sequence[Outcome], margin: float) -> Outcome:
@@ -84,7 +84,7 @@ def recommend(
             start = start_again(start)
             continue
         found = again(best)
-        hangs = abs(found.auc - (start.auc - kept)) < kept
+        hangs = abs(found.below(start) - kept) < kept
         if hangs and start_again is not None and len(start.aucs) == 1:
             start = start_again(start)
         if acceptable(found, [start], kept):

@@ -30,6 +30,7 @@ class Training:
         cpu_seconds: processor time of all threads over all of it; on a machine that others use too
             it tells more than wall time.
         reason: why it failed.
+        fold: which of the folds it validated on, from 0; None without folds.
         finished: when, ISO 8601 in UTC.
     """
 
@@ -50,6 +51,7 @@ class Training:
     cpu_seconds: float = 0.0
     reason: str | None = None
     finished: str = ""
+    fold: int | None = None
 
     @property
     def key(self) -> tuple[Design, int, int]:

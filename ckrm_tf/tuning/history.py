@@ -22,6 +22,7 @@ class Outcome:
         params: trainable parameters.
         signals: what the criterion said of each width, averaged over the seeds.
         failures: further trainings that failed.
+        folds: the fold that each AUC was validated on; empty without folds.
     """
 
     design: Design
@@ -29,6 +30,7 @@ class Outcome:
     params: int
     signals: Mapping[str, Signal] = field(default_factory=dict)
     failures: int = 0
+    folds: tuple[int, ...] = ()
 
     @property
     def failed(self) -> bool:
@@ -39,6 +41,21 @@ class Outcome:
     def auc(self) -> float:
         """Mean validation AUC; below any other when the trial failed."""
         return fmean(self.aucs) if self.aucs else float("-inf")
+
+    def below(self, other: Outcome) -> float:
+        """How far the mean AUC lies below another network's.
+
+        Where both have folds, the difference is taken within each fold that both were trained on,
+        since some folds are harder than others.
+        """
+        common = set(self.folds) & set(other.folds)
+        if not common or self.failed or other.failed:
+            return other.auc - self.auc
+        return fmean(other.auc_on(fold) - self.auc_on(fold) for fold in sorted(common))
+
+    def auc_on(self, fold: int) -> float:
+        """Mean AUC of the trainings of one fold."""
+        return fmean(a for a, f in zip(self.aucs, self.folds, strict=True) if f == fold)
 
     @property
     def redundancy(self) -> float:
@@ -57,6 +74,7 @@ class Outcome:
             "params": self.params,
             "signals": {name: asdict(signal) for name, signal in self.signals.items()},
             "failures": self.failures,
+            "folds": list(self.folds),
         }
 
     @classmethod
@@ -68,6 +86,7 @@ class Outcome:
             data["params"],
             {name: Signal(**signal) for name, signal in data["signals"].items()},
             data["failures"],
+            tuple(data.get("folds", ())),
         )
 
 
@@ -96,8 +115,12 @@ class History(Sequence[Outcome]):
 
 def outcomes(trainings: Iterable[Training]) -> list[Outcome]:
     """Trainings gathered by network, in the order of their first seed."""
-    aucs = [(t, (t.val_auc,) if t.val_auc is not None else ()) for t in trainings]
-    return merged(Outcome(t.design, auc, t.params, t.signals) for t, auc in aucs)
+    found = []
+    for t in trainings:
+        aucs = () if t.val_auc is None else (t.val_auc,)
+        folds = () if t.val_auc is None or t.fold is None else (t.fold,)
+        found.append(Outcome(t.design, aucs, t.params, t.signals, folds=folds))
+    return merged(found)
 
 
 def merged(outcomes: Iterable[Outcome]) -> list[Outcome]:
@@ -122,4 +145,5 @@ def _merge(group: Sequence[Outcome]) -> Outcome:
     signals = {n: Signal(*(mean(n, part) for part in SIGNAL_PARTS)) for n in names}
     aucs = tuple(auc for outcome in heard for auc in outcome.aucs)
     failures = sum(outcome.failures or outcome.failed for outcome in group)
-    return Outcome(group[0].design, aucs, group[0].params, signals, failures)
+    folds = tuple(fold for outcome in heard for fold in outcome.folds)
+    return Outcome(group[0].design, aucs, group[0].params, signals, failures, folds)

@@ -166,12 +166,19 @@ def _doubted(parent: Outcome, history: Sequence[Outcome], rule: Rule) -> Design 
     own AUC holds by less; the start, where either still lies that near after a second seed.
     """
     start = history[0]
-    bar = start.auc - rule.margin
-    lost = [o for o in history if not o.failed and o.params < parent.params and o.auc < bar]
+    lost = [
+        o
+        for o in history
+        if o.params < parent.params and not o.failed and not acceptable(o, history, rule.margin)
+    ]
     if not lost:
         return None
     most = {lost[-1].design: 2, parent.design: rule.repeats}
-    near = [o for o in (lost[-1], parent) if o is not start and abs(o.auc - bar) < rule.margin]
+    near = [
+        o
+        for o in (lost[-1], parent)
+        if o is not start and abs(o.below(start) - rule.margin) < rule.margin
+    ]
     for outcome in near:
         if _tries(outcome) < min(most[outcome.design], rule.repeats):
             return outcome.design

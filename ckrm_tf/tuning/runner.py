@@ -38,8 +38,11 @@ class Runner:
         criterion: makes the signals that steer the search.
         weights_dir: where the weights of each training are kept, or None to keep none.
         on_training: called with each training, new or looked up, and whether it was new.
-        make_trainer: makes the trainer of one architecture; replaced by other training methods.
+        make_trainer: makes the trainer of one architecture on one data set; replaced by other
+            training methods.
         make_callbacks: makes the Keras callbacks of one training from its design and seed.
+        folds: data sets of which the trainings with seeds 1, 2, ... see one each, in turn; without
+            them all see `data`.
     """
 
     def __init__(
@@ -52,23 +55,34 @@ class Runner:
         criterion: Criterion = ckrm_signal,
         weights_dir: Path | None = None,
         on_training: Callable[[Training, bool], None] | None = None,
-        make_trainer: Callable[[Design, Recipe], Trainer] | None = None,
+        make_trainer: Callable[[Design, Recipe, Dataset], Trainer] | None = None,
         make_callbacks: Callable[[Design, int], Sequence[keras.callbacks.Callback]] | None = None,
+        folds: Sequence[Dataset] = (),
     ) -> None:
+        self.folds = tuple(folds)
         self.data, self.recipe, self.journal = data, recipe, journal
         self.family, self.criterion = family, criterion
         self.weights_dir, self.on_training = weights_dir, on_training
         self.make_trainer = make_trainer or self.plain_trainer
         self.make_callbacks = make_callbacks or (lambda design, seed: ())
-        self._trainer: tuple[Design, Recipe, Trainer] | None = None
+        self._trainer: tuple[Design, Recipe, int | None, Trainer] | None = None
 
     def build(self, design: Design) -> keras.Model:
         """The network of this design, with the recipe's regulariser."""
         return self.family.build(design, kernel_regularizer=self.recipe.regularizer())
 
-    def plain_trainer(self, design: Design, recipe: Recipe) -> Trainer:
+    def plain_trainer(self, design: Design, recipe: Recipe, data: Dataset) -> Trainer:
         """A trainer by cross-entropy alone."""
-        return Trainer(lambda: self.build(design), self.data, recipe)
+        return Trainer(lambda: self.build(design), data, recipe)
+
+    def fold_of(self, seed: int) -> int | None:
+        """The fold that a training with this seed sees, or None without folds."""
+        return (seed - 1) % len(self.folds) if self.folds else None
+
+    def data_of(self, seed: int) -> Dataset:
+        """The data that a training with this seed sees."""
+        fold = self.fold_of(seed)
+        return self.data if fold is None else self.folds[fold]
 
     def run(self, design: Design, seed: int, epochs: int | None = None) -> Training:
         """Train once, or return the journal's record of it; a failure is a record too."""
@@ -116,14 +130,15 @@ class Runner:
                 reason=f"{type(error).__name__}: {error}"[:500],
                 finished=_now(),
             )
-        training = replace(training, cpu_seconds=time.process_time() - cpu)
+        spent = time.process_time() - cpu
+        training = replace(training, cpu_seconds=spent, fold=self.fold_of(seed))
         self.journal.append(training)
         return training
 
     def _train_and_measure(
         self, design: Design, seed: int, epochs: int, params: int, macs: int
     ) -> Training:
-        trainer = self._trainer_of(design, epochs)
+        trainer = self._trainer_of(design, epochs, seed)
         if self.family.given(design):
             trained = trainer.judge()
         else:
@@ -153,13 +168,13 @@ class Runner:
             finished=_now(),
         )
 
-    def _trainer_of(self, design: Design, epochs: int) -> Trainer:
-        """The trainer of this architecture: traced once for all its seeds."""
-        recipe = self.recipe.with_epochs(epochs)
-        if self._trainer is None or self._trainer[:2] != (design, recipe):
+    def _trainer_of(self, design: Design, epochs: int, seed: int) -> Trainer:
+        """The trainer of this architecture: traced once for all its seeds of one fold."""
+        key = design, self.recipe.with_epochs(epochs), self.fold_of(seed)
+        if self._trainer is None or self._trainer[:3] != key:
             self.release()
-            self._trainer = (design, recipe, self.make_trainer(design, recipe))
-        return self._trainer[2]
+            self._trainer = (*key, self.make_trainer(*key[:2], self.data_of(seed)))
+        return self._trainer[3]
 
 
 def _now() -> str:
