@@ -339,6 +339,10 @@ def test_the_smallest_acceptable_network_is_the_parent_not_the_best_or_the_last(
 @pytest.mark.parametrize("strategy", [propose, propose_uniform, noisy(1)])
 @pytest.mark.parametrize("history", [[], [Outcome(START.to_design(), (), 1)]])
 def test_no_finished_starting_network_is_an_error(strategy, history):
+    if not history and strategy not in (propose, propose_uniform):
+        # Where scores may be had the first answer is the start.
+        assert strategy(history, RULE) == START
+        return
     with pytest.raises(CKRMError, match="starting network"):
         strategy(history, RULE)
 

@@ -12,8 +12,8 @@ from ckrm_tf.errors import CKRMError
 def hold_out(data: Dataset, share: float, seed: int = 1) -> tuple[Dataset, Split]:
     """The data set with fewer training images, and those that were taken out.
 
-    Every class gives its share, at least one image; a patient's images stay together where
-    patients are known.
+    Every class gives its share, at least one image: more than its share where it has few. A
+    patient's images stay together where patients are known.
 
     Args:
         data: validation and test splits stay as they are.
@@ -31,8 +31,15 @@ def hold_out(data: Dataset, share: float, seed: int = 1) -> tuple[Dataset, Split
     """
     if not 0 < share <= 0.5:
         raise CKRMError("share held out", expected="above 0, at most 0.5", received=share)
-    parts = max(2, round(1 / share))
+    # A small class gives one image of few, and the others no more than it.
+    least = min(_units(data.train, label) for label in range(data.classes))
+    parts = max(2, min(round(1 / share), least))
     place = deal(data.train.labels, data.train.patients, parts, data.class_names, seed)
     kept = taken(data.train, place == 0)
     less = replace(data, train=taken(data.train, place != 0))
     return check_dataset(less), kept
+
+
+def _units(split: Split, label: int) -> int:
+    own = split.labels == label
+    return int(own.sum()) if split.patients is None else len(np.unique(split.patients[own]))
