@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from ckrm_tf.data.dataset import Dataset, Split, check_dataset
 from ckrm_tf.data.folds import deal, taken
 from ckrm_tf.errors import CKRMError
