@@ -55,10 +55,10 @@ class World:
             if not isinstance(found, Score):
                 return found
             self.requests.append(found)
-            base = found.bases[-1]
+            root = found.bases[0]
             for design in found.designs:
-                assert (base, design) not in self.scores
-                self.scores[base, design] = self.score(base, design)
+                assert (root, design) not in self.scores
+                self.scores[root, design] = self.score(root, design)
 
     def train(self, design):
         params = FAMILY.cost(design).params
@@ -293,6 +293,6 @@ def test_any_scores_lead_down_within_the_family(seed, layers):
         for design in answer.designs:
             assert covers(family.start, design)
             assert all(design[a.name] >= a.least(2) for a in family.axes)
-            scores[answer.bases[-1], design] = rng.uniform(0.5, 1.0)
+            scores[answer.bases[0], design] = rng.uniform(0.5, 1.0)
     assert isinstance(answer, Train)
     assert family.checked(answer.design) != family.start

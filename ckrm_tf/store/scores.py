@@ -24,7 +24,7 @@ class ScoreBook:
         path: the file; it need not exist. None keeps the scores in memory.
 
     Attributes:
-        known: score by (what the slice is cut from, its design).
+        known: score by (trained network, design of the slice).
 
     Raises:
         CKRMError: a whole line that holds no scores.
@@ -55,9 +55,9 @@ class ScoreBook:
         self._put(line)
 
     def _put(self, line: dict[str, Any]) -> None:
-        base = Design.from_dict(line["bases"][-1])
+        root = Design.from_dict(line["bases"][0])
         for design, score in zip(line["designs"], line["scores"], strict=True):
-            self.known[base, Design.from_dict(design)] = float(score)
+            self.known[root, Design.from_dict(design)] = float(score)
 
     def _read(self, path: Path) -> None:
         text = path.read_bytes()

@@ -12,8 +12,9 @@ class Score:
     """Score slices of a trained network: forward passes only, no training.
 
     Attributes:
-        bases: the network whose weights are sliced, and the slices of it that were made on the way,
-            each mended before the next is cut; the last one is what the designs are cut from.
+        bases: the network whose weights are sliced; then slices of it, each narrower than the one
+            before, of which the last covers all designs. A score is the same from any of them, and
+            costs less from the last.
         designs: what is to be scored, each at most as wide as the last base everywhere.
     """
 

@@ -104,7 +104,7 @@ class _Descent:
                 shape = root
             if wanted is None and shape != root:
                 self._put(shape)
-                wanted = self._rebased()
+                self._rebase()
         while wanted is None and len(self.slices) < LONGEST:
             if self.slices[-1].score < self.slices[0].score - FALL:
                 break
@@ -115,7 +115,7 @@ class _Descent:
                 break
             else:
                 self._put(found)
-                wanted = self._rebased()
+                self._rebase()
         return Way(tuple(self.slices), wanted)
 
     def _put(self, design: Design) -> None:
@@ -167,16 +167,14 @@ class _Descent:
             now, self.family.axes, self.rule, lambda n, w: w * STEP if n in names else float(w)
         )
 
-    def _rebased(self) -> Score | None:
+    def _rebase(self) -> None:
         """Cut from the present slice from now on, when that is so much cheaper."""
         now = self.slices[-1].design
-        if self.family.cost(now).macs > REBASE * self.family.cost(self.bases[-1]).macs:
-            return None
-        self.bases = (*self.bases, now)
-        return self._ask([now])
+        if self.family.cost(now).macs <= REBASE * self.family.cost(self.bases[-1]).macs:
+            self.bases = (*self.bases, now)
 
     def score(self, design: Design) -> float:
-        return self.scores[self.bases[-1], design]
+        return self.scores[self.bases[0], design]
 
     def params(self, design: Design) -> int:
         if design not in self.known:
@@ -184,5 +182,5 @@ class _Descent:
         return self.known[design]
 
     def _ask(self, designs: Iterable[Design]) -> Score | None:
-        missing = [d for d in designs if (self.bases[-1], d) not in self.scores]
+        missing = [d for d in designs if (self.bases[0], d) not in self.scores]
         return Score(self.bases, tuple(dict.fromkeys(missing))) if missing else None

@@ -91,7 +91,7 @@ class Outcome:
 
 
 Scores = Mapping[tuple[Design, Design], float]
-"""Score of a slice by (what it is cut from, its design): AUC on images kept apart for it."""
+"""Score of a slice by (trained network, design): its AUC on images kept apart for that."""
 
 
 class History(Sequence[Outcome]):
