@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +19,7 @@ from ckrm_tf.design.design import Design
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.families.base import Family
 from ckrm_tf.store.folder import open_folder
+from ckrm_tf.store.opened import log_opening
 from ckrm_tf.tuning.history import outcomes
 from ckrm_tf.tuning.runner import Runner
 from search.cli import main
@@ -30,6 +32,11 @@ from search.run_folder import read_run
 from search.session import check_fit, data_fingerprint, make_runner
 from search.settings import Settings, option_flags
 from search.values import typed
+
+# Of cross-validation: with one training a fold the verdict is too cautious (docs/results.md).
+FOLDS = 10
+SEEDS = 2
+SEEDS_OF_ONE_SPLIT = 5
 
 
 def final_comparison(
@@ -72,10 +79,10 @@ def final_comparison(
 
 def final(
     folder: str,
-    seeds: int = 5,
+    seeds: int | None = None,
     first: int = 1,
     widths: str | Mapping | None = None,
-    folds: int = 0,
+    folds: int = FOLDS,
     **options: Annotated[Any, option_flags],
 ) -> None:
     """Retrain the recommended and the starting network of a finished search; open the test split.
@@ -85,16 +92,19 @@ def final(
 
     Args:
         folder: the --out of an earlier `search.run`.
-        seeds: how many seeds.
+        seeds: how many seeds; by default 2 in each fold, 5 without folds.
         first: the first of them; seeds that the search did not use are free of its luck.
         widths: the candidate as JSON, its widths or its design; the smallest that holds over the
             seeds by default.
-        folds: judge on all training and test images instead, in so many parts, each by networks
-            that have not seen it; writes folds3.json for 3. More images, a narrower interval.
-            Patients stay whole where they are known; else images are dealt out one by one.
+        folds: judge on all training and test images, in so many parts, each by networks that have
+            not seen it; writes folds10.json for 10. More images, a narrower interval. Patients
+            stay whole where they are known; else images are dealt out one by one. 0: on the test
+            split alone; writes final.json.
         options: of the data, where they lie elsewhere now; --help lists them.
     """
     place = Path(str(folder)).expanduser()
+    if seeds is None:
+        seeds = SEEDS if typed("--folds", folds, int) else SEEDS_OF_ONE_SPLIT
     ranges = {"seeds": (1, 1_000), "first": (0, 2**31 - 1), "folds": (0, 1_000)}
     for name, value in (("seeds", seeds), ("first", first), ("folds", folds)):
         check_ranges({name: typed(f"--{name}", value, int)}, ranges)
@@ -128,7 +138,8 @@ def final(
                 **describe_arms(family, (start, best)),
                 "folds": fold_comparison(runners, start, best, numbers, margin),
             }
-    keep_report(place, f"folds{folds}" if folds else "final", report)
+    path = keep_report(place, f"folds{folds}" if folds else "final", report)
+    log_opening(place, best, path.name)
     show_final(console, report)
 
 
@@ -161,7 +172,9 @@ def _fold_runners(
         console.rule(f"{part.name}: {len(part.test)} images to judge", align="left")
         check_fit(settings, part)
         place = open_folder(str(folder / f"fold{number}"), {"pixels": data_fingerprint(part)})
-        yield make_runner(settings, part, place, progress)
+        # Nothing is chosen here any more: all images but the judged ones are trained on.
+        whole = replace(settings, score_share=0.0, folds=0)
+        yield make_runner(whole, part, place, progress)
 
 
 if __name__ == "__main__":
