@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,8 @@ def make_runner(
         criterion=criterion(settings.criterion),
         weights_dir=folder / "weights",
         on_training=progress.on_training if progress else None,
+        limit=settings.training_timeout,
+        note=progress.note if progress else warnings.warn,
     )
 
     def callbacks(design: Design, seed: int) -> list[keras.callbacks.Callback]:

@@ -11,6 +11,7 @@ from keras_tuner.errors import FailedTrialError
 
 from ckrm_tf.files import first_unused
 from ckrm_tf.store.record import FAILED, Training
+from ckrm_tf.tuning.alone import check_alone
 from ckrm_tf.tuning.history import outcomes
 from ckrm_tf.tuning.metrics import trial_metrics
 from ckrm_tf.tuning.oracle import REPEAT, CKRMOracle
@@ -23,7 +24,7 @@ class CKRMTuner(keras_tuner.engine.base_tuner.BaseTuner):
 
     A search resumes by being run again: the oracle proposes what it proposed, and the runner
     finds those trainings in its journal. KerasTuner's own files are written beside, into a new
-    folder each time: its reload is not needed, and nothing is overwritten.
+    folder each time: its reload is not needed. The commands remove those of earlier starts.
 
     Args:
         oracle: a `CKRMOracle`, or any other.
@@ -49,6 +50,7 @@ class CKRMTuner(keras_tuner.engine.base_tuner.BaseTuner):
         hopeless: float | None = None,
         extra_metrics: Callable[[dict[str, float]], dict[str, float]] | None = None,
     ) -> None:
+        check_alone()
         self.runner, self.seeds, self.penalty = runner, tuple(seeds), penalty
         self.hopeless, self.extra_metrics = hopeless, extra_metrics
         self._bar: float | None = None
