@@ -56,16 +56,17 @@ def known_export(folder: Path, mark: Mapping[str, str]) -> ExportReport | None:
     """
     for path in sorted(folder.glob("export*/widths.json")):
         facts = _read(path)
-        parity, metadata = facts.get("parity"), facts.get("metadata")
-        if not isinstance(parity, dict) or metadata != mark:
+        if facts.get("metadata") != mark:
             continue
+        parity = facts.get("parity")
+        told = parity if isinstance(parity, dict) else {}
         return ExportReport(
             folder=path.parent.absolute(),
-            params=facts["params"],
-            macs=facts["macs"],
-            saved_model_difference=parity["saved_model"],
-            keras_difference=parity["keras"],
-            images=parity["images"],
+            params=facts.get("params", 0),
+            macs=facts.get("macs", 0),
+            saved_model_difference=told.get("saved_model", 0.0),
+            keras_difference=told.get("keras", 0.0),
+            images=told.get("images", 0),
             seconds=0.0,
             check_seconds=0.0,
         )

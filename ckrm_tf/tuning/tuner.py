@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import keras_tuner
+from keras_tuner.engine.trial import TrialStatus
 from keras_tuner.errors import FailedTrialError
 
 from ckrm_tf.files import first_unused
@@ -86,6 +87,14 @@ class CKRMTuner(keras_tuner.engine.base_tuner.BaseTuner):
         if self._bar is None and self.hopeless is not None:
             self._bar = metrics["val_auc"] - self.hopeless
         return metrics | (self.extra_metrics(metrics) if self.extra_metrics else {})
+
+    def _try_run_and_update_trial(self, trial: Any, *args: Any, **kwargs: Any) -> None:
+        """KerasTuner's, which prints a traceback for each failed trial: the journal has why."""
+        try:
+            self._run_and_update_trial(trial, *args, **kwargs)
+            trial.status = TrialStatus.COMPLETED
+        except FailedTrialError as error:
+            trial.status, trial.message = TrialStatus.FAILED, str(error)
 
     def _seeds_of(self, values: dict[str, Any]) -> list[int]:
         """The trial's seeds: a network tried again gets those that follow."""
