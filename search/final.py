@@ -20,6 +20,8 @@ from ckrm_tf.errors import CKRMError
 from ckrm_tf.families.base import Family
 from ckrm_tf.store.folder import open_folder
 from ckrm_tf.store.opened import log_opening
+from ckrm_tf.store.owner import owned
+from ckrm_tf.train.deterministic import prepare
 from ckrm_tf.tuning.history import outcomes
 from ckrm_tf.tuning.runner import Runner
 from search.cli import main
@@ -28,6 +30,7 @@ from search.final_folds import fold_comparison
 from search.final_stats import ARMS, compare_on, describe_arms, keep_report, show_final
 from search.ranges import check_ranges
 from search.retrain import confirmed, probabilities, train_all
+from search.room import check_room
 from search.run_folder import read_run
 from search.session import check_fit, data_fingerprint, make_runner
 from search.settings import Settings, option_flags
@@ -111,15 +114,31 @@ def final(
     settings, pixels = read_run(place, options)
     if folds == 1:
         raise CKRMError("--folds", expected="0, or at least 2", received=folds)
+    with owned(place):
+        _judge(place, settings, pixels, range(first, first + seeds), widths, folds)
+
+
+def _judge(
+    place: Path,
+    settings: Settings,
+    pixels: str,
+    numbers: range,
+    widths: str | Mapping | None,
+    folds: int,
+) -> None:
+    """The whole comparison, in a folder that this process holds."""
+    prepare(settings.deterministic, settings.seed)
+    seeds = len(numbers)
     console = Console(width=None if Console().is_terminal else 160)
     data = read_data(console, settings)
     show_data(console, data)
     if data_fingerprint(data) != pixels:
         raise CKRMError("data", expected="the images the search had", received=f"other {data.name}")
     parts = make_folds(data, folds, settings.seed) if folds else None
-    numbers = range(first, first + seeds)
     family, margin = settings.network(data.input_shape, data.classes), settings.margin
     start = family.start
+    told = check_room(place, family.cost(start).params, len(ARMS) * seeds * max(1, folds))
+    console.print(f"room      {told}", highlight=False)
     with Progress(console, len(ARMS), margin, seeds) as progress:
         runner = make_runner(settings, data, place, progress)
         if widths is None:
@@ -156,7 +175,7 @@ def _read(text: Any, family: Family) -> Design:
 
 def _candidate(settings: Settings, runner: Runner, seeds: Sequence[int]) -> Design:
     """The smallest network of the search that holds over the seeds."""
-    history = outcomes(t for t in runner.journal.read() if t.epochs == settings.epochs)
+    history = outcomes(t for t in runner.journal.current() if t.epochs == settings.epochs)
     return confirmed(runner, history, seeds, settings.margin)
 
 
