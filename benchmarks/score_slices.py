@@ -45,7 +45,7 @@ from ckrm_tf.narrowing.scorer import Scorer
 SIDE, CLASSES = 48, 3
 FIT = 256
 FACTOR = 0.65
-PASSES, DRAWS = 7, 5
+PASSES, DRAWS = 5, 3
 NETWORKS = {
     "start": Widths.from_rule(32, 2, (1, 1, 1, 1)),
     "standard": Widths.standard(),

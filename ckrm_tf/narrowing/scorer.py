@@ -40,7 +40,7 @@ class Scorer:
     numbers are those of the narrowed model. The forward pass is compiled once.
 
     Args:
-        model: a trained classifier. Its weights are read as they are now.
+        model: a trained classifier. Train it further, and it needs a new scorer.
         fit_images: some hundred images as the model takes them, to choose and to mend by.
         judge_images: images to judge slices on, as the model takes them.
         labels: (images,), class indices of `judge_images`.

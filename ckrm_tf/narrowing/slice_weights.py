@@ -200,8 +200,10 @@ class SliceWeights:
         memo: dict[int, Nested] = {}
         readers = []
         for reader in self._readers:
-            read = reads[id(twins[id(reader.variable)])]
-            readers.append(reader.restricted(read, self.channels.mask(reader.ids, alive), memo))
+            read = reads.get(id(twins[id(reader.variable)]))
+            if read is not None:  # a single channel that is left may be free no more
+                keeps = self.channels.mask(reader.ids, alive)
+                readers.append(reader.restricted(read, keeps, memo))
         return SliceWeights(channels, readers)
 
     def _free(self, ids: Ids) -> bool:
