@@ -10,8 +10,8 @@ from ckrm_tf.reporting.record import AxisRow, Record
 from ckrm_tf.reporting.words import share
 
 # In units of the drawing, which is stretched to the width of the page.
-WIDTH, ROW, BAR, TEXT = 480.0, 44.0, 8.0, 13.0
-BLOCK = 12.0
+WIDTH, ROW, BAR, TEXT = 440.0, 35.0, 6.0, 12.0
+BLOCK = 10.0
 # Rows of a readable drawing: of more, those that lost most are drawn.
 MOST_ROWS = 24
 
@@ -27,7 +27,7 @@ def drawing(record: Record) -> tuple[str, str] | None:
     for axis in shown:
         if axis.group not in (group, axis.name):
             parts.append(_text(0, y, axis.group, "group"))
-            y += TEXT + 6
+            y += TEXT + 4
         group = axis.group
         parts.append(_row(axis, y, scale))
         y += ROW

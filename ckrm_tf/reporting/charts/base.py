@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 # A mark's role decides its colour and its symbol, on the page and on paper alike.
-Role = Literal["start", "recommended", "front", "other", "lost", "random", "limit", "series"]
+Role = Literal[
+    "start", "recommended", "front", "other", "lost", "random", "training", "limit", "series"
+]  # fmt: skip
 
 COLOURS: dict[str, str] = {
     "start": "#0072B2",
@@ -16,6 +18,7 @@ COLOURS: dict[str, str] = {
     "other": "#767676",
     "lost": "#B0B0B0",
     "random": "#9A6A8C",
+    "training": "#B0B0B0",
     "limit": "#767676",
 }
 
@@ -27,6 +30,7 @@ DARK: dict[str, str] = {
     "other": "#A8A8A8",
     "lost": "#6E6E6E",
     "random": "#D6A3C4",
+    "training": "#6E6E6E",
     "limit": "#A8A8A8",
 }
 
@@ -37,6 +41,7 @@ SYMBOLS: dict[str, str] = {
     "other": "circle",
     "lost": "x",
     "random": "triangle-up",
+    "training": "circle-open",
 }
 
 # Of lines that stand beside each other: readable on a light and on a dark page.

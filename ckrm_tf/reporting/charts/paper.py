@@ -20,8 +20,9 @@ _MARKERS = {
     "other": "o",
     "lost": "x",
     "random": "^",
+    "training": ".",
 }
-_SIZES = {"recommended": 11.0, "start": 7.0}
+_SIZES = {"recommended": 11.0, "start": 7.0, "training": 3.0}
 PIXELS_AN_INCH = 160
 # SVG files of equal figures are equal: no date, and names that no random number makes.
 _FIXED: dict[Any, Any] = {"svg.hashsalt": "ckrm-tf", "svg.fonttype": "none"}

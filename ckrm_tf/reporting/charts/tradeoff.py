@@ -23,7 +23,19 @@ def tradeoff(record: Record) -> Chart | None:
     ]
     best = sorted((t for t in done if t.front), key=lambda t: t.params)
     line = Mark("line", "front", *_places(best), role="front", listed=False)
-    marks = [line, *(_points(name, role, rows) for name, role, rows in reversed(parts) if rows)]
+    single = [(float(t.params), auc) for t in done if len(t.aucs) > 1 for auc in t.aucs]
+    trainings = Mark(
+        "points",
+        "single trainings",
+        tuple(x for x, _ in single),
+        tuple(y for _, y in single),
+        role="training",
+    )
+    marks = [
+        line,
+        *([trainings] if single else []),
+        *(_points(name, role, rows) for name, role, rows in reversed(parts) if rows),
+    ]
     strategy = record.settings.get("strategy")
     if strategy == "uniform":
         marks = [_renamed(m, "other networks (uniform widths)") for m in marks]
@@ -32,7 +44,8 @@ def tradeoff(record: Record) -> Chart | None:
         name="auc_by_params",
         title="Validation AUC against trainable parameters",
         caption=(
-            "One point for each network, its mean over its trainings. Bars reach from the lowest "
+            "One point for each network, its mean over its trainings; small circles are the "
+            "trainings of a network trained more than once. Bars reach from the lowest "
             "to the highest training; a network trained once has none. They are no confidence "
             "intervals. The line joins the networks that no other beats in both."
             + (

@@ -46,17 +46,23 @@ def random_widths_would_do(record: Record) -> Answer:
     if not lost:
         return warns(
             f"All of {plural(len(judged), 'network')} held, whatever their widths: others of that "
-            "size might have too. `ckrm-tf compare` sets unguided searches beside this one."
+            "size might have too. ckrm-tf compare sets unguided searches beside this one."
         )
     if lambda_silent(record).state == "warns":
         return warns(
-            "Lambda was silent, so the widths are those of a search without it. `ckrm-tf compare` "
+            "Lambda was silent, so the widths are those of a search without it. ckrm-tf compare "
             "sets unguided searches beside this one."
         )
-    smallest = min(t.params for t in judged if t.holds) if len(lost) < len(judged) else None
-    larger = [t for t in lost if smallest is not None and t.params > smallest]
+    held = [t.params for t in judged if t.holds]
+    larger = [t for t in lost if held and t.params > min(held)]
+    if not larger:
+        return cannot_tell(
+            f"{len(lost)} of {plural(len(judged), 'network')} did not hold, none of them larger than "
+            "the smallest that did: size alone explains it. Only ckrm-tf compare can tell whether "
+            "other widths of that size would have done."
+        )
     return quiet(
-        f"{len(lost)} of {plural(len(judged), 'network')} did not hold, {len(larger)} of them "
-        "larger than the smallest that did: widths mattered. Whether lambda chose them better than "
-        "chance only `ckrm-tf compare` can tell."
+        f"{len(lost)} of {plural(len(judged), 'network')} did not hold, {len(larger)} of them larger "
+        "than the smallest that did: widths mattered. Whether lambda chose them better than chance "
+        "only ckrm-tf compare can tell."
     )

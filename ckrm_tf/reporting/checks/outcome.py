@@ -10,7 +10,7 @@ from ckrm_tf.reporting.words import NONE, plural
 def a_class_lost_more(record: Record) -> Answer:
     """R005: whether a class lost more AUC than the mean did, and more than the margin."""
     if not record.classes or record.margin is None or not record.smaller:
-        return cannot_tell("No figures by class are recorded; `ckrm-tf final` makes them.")
+        return cannot_tell("No figures by class are recorded; ckrm-tf final makes them.")
     rows = [row for row in record.classes if row.source == record.classes[0].source]
     rows = [row for row in rows if row.split == rows[0].split]
     losses = {row.name: _loss(row) for row in rows}
@@ -67,10 +67,12 @@ def one_training(record: Record) -> Answer:
     if record.kind == "narrow":
         return cannot_tell("A narrowed model is one model: its verdict is about that one.")
     verdict = record.verdict
+    next_step = "How the next training would come out it cannot tell: ckrm-tf final --seeds 5."
     if verdict is not None and verdict.about == "networks" and verdict.low is not None:
         return quiet(f"The verdict is about networks trained anew ({verdict.source}).")
+    if verdict is not None and verdict.low is not None:
+        return warns(f"The only verdict is about two trained models. {next_step}")
     least = min(n.trainings for n in (record.start, record.recommended) if n is not None)
-    return warns(
-        f"{plural(least, 'training')} of the network trained least, and no verdict about networks. "
-        "One training tells nothing of how the next would come out: ckrm-tf final --seeds 5."
-    )
+    if least > 1:
+        return cannot_tell("No verdict is recorded; both networks were trained more than once.")
+    return warns(f"The recommendation rests on one training of a network. {next_step}")

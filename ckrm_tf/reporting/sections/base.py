@@ -57,6 +57,8 @@ class Table:
     Attributes:
         name: of the table, for links and labels: letters and hyphens.
         numeric: columns that hold numbers, by their place.
+        prose: columns that hold sentences or the widths of a network.
+        stacked: on a narrow screen the cells of a row stand below each other.
         states: a word for each row that decides how it is marked, or ().
     """
 
@@ -65,6 +67,8 @@ class Table:
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     numeric: tuple[int, ...] = ()
+    prose: tuple[int, ...] = ()
+    stacked: bool = False
     states: tuple[str, ...] = ()
     block: str = "table"
 

@@ -14,7 +14,7 @@ def classes(page: Page) -> list[Block]:
     """AUC and sensitivity of each class, and the ROC curves."""
     rows = page.record.classes
     if not rows:
-        return [Text(f"Not measured. `ckrm-tf final RUN` gives figures by class, {HOW} too.")]
+        return [Text(f"Not measured. ckrm-tf final RUN gives figures by class, {HOW} too.")]
     over = dict.fromkeys(row.auc[0].over for row in rows if row.auc[0].over)
     blocks: list[Block] = [
         Table(

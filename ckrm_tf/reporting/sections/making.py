@@ -21,6 +21,8 @@ def checks(page: Page) -> list[Block]:
             "Each check is explained in docs/checks.md of the repository, under its number.",
             ("check", "answer", "what it is about", "why"),
             tuple((c.code, a.state, c.title, a.text) for c, a in found),
+            prose=(3,),
+            stacked=True,
             states=tuple(a.state for _, a in found),
         )
     ]

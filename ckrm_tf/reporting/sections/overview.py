@@ -18,6 +18,9 @@ def overview(page: Page) -> list[Block]:
         if record.smaller:
             blocks.append(Text(words.verdict(record.verdict), "lead"))
         blocks.append(_table(record, record.start, record.recommended))
+    drawn = drawing(record)
+    if drawn is not None:
+        blocks.append(Drawing(*drawn))
     speaking = [check for check, answer in page.answers if answer.state == "warns"]
     if speaking:
         told = "; ".join(f"{check.code} {check.title.lower()}" for check in speaking)
@@ -25,10 +28,7 @@ def overview(page: Page) -> list[Block]:
     elif page.answers:
         blocks.append(Text("No check warns."))
     if record.notes:
-        blocks.append(Items(record.notes[:6]))
-    drawn = drawing(record)
-    if drawn is not None:
-        blocks.append(Drawing(*drawn))
+        blocks.append(Items(record.notes))
     return blocks
 
 

@@ -26,7 +26,8 @@ def paper(page: Page) -> list[Block]:
             "about the study. Compare the numbers with the published list before use.",
             ("item", "topic", "what the run says"),
             tuple((str(n), topic, text or "the run does not tell") for n, topic, text in answered),
-            numeric=(),
+            prose=(2,),
+            stacked=True,
         ),
     ]
 

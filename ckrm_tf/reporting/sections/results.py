@@ -82,6 +82,7 @@ def tradeoff(page: Page) -> list[Block]:
             ),
             rows,
             numeric=(2, 3, 4, 5, 6),
+            prose=(1,),
         ),
     ]  # fmt: skip
 
@@ -115,7 +116,7 @@ def layers(page: Page) -> list[Block]:
     note = (
         "Read lambda against its value for random kernels of the same shape."
         if nulls
-        else "The run did not record lambda of random kernels; `ckrm-tf measure` gives it for the "
+        else "The run did not record lambda of random kernels; ckrm-tf measure gives it for the "
         "export."
     )
     return [

@@ -33,6 +33,7 @@ def every_training(page: Page) -> list[Block]:
             tuple(HEAD[i] for i in kept),
             tuple(tuple(row[i] for i in kept) for row in cells),
             numeric=tuple(n for n, i in enumerate(kept) if i in (3, 4, 5, 7, 8, 9, 10, 11, 12)),
+            prose=(2,),
             states=tuple("" if t.val_auc is not None else "failed" for t in rows),
         ),
     ]
@@ -79,6 +80,7 @@ def seeds(page: Page) -> list[Block]:
                 for t in again
             ),
             numeric=(2, 3, 4, 5),
+            prose=(1,),
         )
     ]
 
@@ -95,6 +97,8 @@ def excluded(page: Page) -> list[Block]:
             "Trainings that no mean and no figure counts.",
             ("training", "widths", "seed", "status", "why"),
             tuple((str(t.number), t.text, str(t.seed), t.status, why) for t, why in rows),
+            prose=(1, 4),
+            stacked=True,
         )
     ]
 
