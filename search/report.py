@@ -10,14 +10,14 @@ from rich.console import Console
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.reporting import write_report
 from search.cli import main
-from search.settings import option_flags
+from search.data_flags import data_flags
 
 
 def report_run(
     folder: str,
     latency: bool = False,
-    images: bool = False,
-    **options: Annotated[Any, option_flags],
+    cases: bool = False,
+    **options: Annotated[Any, data_flags],
 ) -> None:
     """Write report.html into the folder of a search or a narrowing, and all that belongs to it.
 
@@ -29,24 +29,24 @@ def report_run(
         folder: the --out of `search.run` or `search.narrow`.
         latency: build start and recommended network and measure their time for a batch of 1 and of
             32 images: TensorFlow on the CPU, LiteRT and ONNX Runtime where they are installed.
-        images: read the data again and let both trained networks judge the test split: figures by
-            class, ROC curves, the images on which they disagree. Both stay in the folder for later
-            reports.
+        cases: read the data again and let both trained networks judge each image of the test split:
+            figures by class, ROC curves, the images on which they disagree. What latency and cases
+            find stays in the folder for later reports.
         options: of the data, where they lie elsewhere now; --help lists them.
     """
     place = Path(str(folder)).expanduser()
     console = Console(width=None if Console().is_terminal else 160)
-    if options and not images:
+    if options and not cases:
         raise CKRMError(
             f"--{next(iter(options)).replace('_', '-')}",
-            expected="--images beside it",
+            expected="--cases beside it",
             received="a report that reads no images",
         )
-    if latency or images:
+    if latency or cases:
         # TensorFlow takes seconds that the page itself needs not.
         from search.report_models import add_evidence, add_latency  # noqa: PLC0415
 
-        if images:
+        if cases:
             add_evidence(console, place, options)
         if latency:
             add_latency(console, place)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from ckrm_tf.reporting.checks.base import Answer, cannot_tell, quiet, warns
-from ckrm_tf.reporting.record import Record
+from ckrm_tf.reporting.record import Record, Tried
 from ckrm_tf.reporting.words import plural
 from ckrm_tf.tuning.rule import Rule
 
 # Networks that must have held, all of them, before their choice is called idle.
 ENOUGH = 5
+COMPARE = "ckrm-tf compare sets unguided searches beside this one."
 
 
 def lambda_silent(record: Record) -> Answer:
@@ -19,8 +20,8 @@ def lambda_silent(record: Record) -> Answer:
         return cannot_tell("No lambda is recorded.")
     most, tolerance = max(*measured, *layers), Rule().tolerance
     text = (
-        f"The largest lambda is {max(layers):.3f} in a layer and {max(measured):.3f} as the mean "
-        f"of a training ({plural(len(measured), 'training')}); up to {tolerance:g} counts as none."
+        f"The largest lambda is {max(layers):.3f} in a layer of the two networks and "
+        f"{max(measured):.3f} as the mean of a training ({plural(len(measured), 'training')}); up to {tolerance:g} counts as none."
     )
     if most <= tolerance:
         return warns(
@@ -42,27 +43,30 @@ def random_widths_would_do(record: Record) -> Answer:
         return cannot_tell(
             f"{plural(len(judged), 'network')} beside the start: {ENOUGH} at least are needed."
         )
+    if lambda_silent(record).state == "warns":
+        return warns(
+            f"Lambda was silent, so the widths are those of a search without it. {COMPARE}"
+        )
+    return _mattered(judged)
+
+
+def _mattered(judged: list[Tried]) -> Answer:
+    """Whether networks were lost that size alone does not explain."""
     lost = [t for t in judged if not t.holds]
+    held = [t.params for t in judged if t.holds]
     if not lost:
         return warns(
             f"All of {plural(len(judged), 'network')} held, whatever their widths: others of that "
-            "size might have too. ckrm-tf compare sets unguided searches beside this one."
+            f"size might have too. {COMPARE}"
         )
-    if lambda_silent(record).state == "warns":
-        return warns(
-            "Lambda was silent, so the widths are those of a search without it. ckrm-tf compare "
-            "sets unguided searches beside this one."
-        )
-    held = [t.params for t in judged if t.holds]
+    text = f"{len(lost)} of {plural(len(judged), 'network')} did not hold"
     larger = [t for t in lost if held and t.params > min(held)]
     if not larger:
         return cannot_tell(
-            f"{len(lost)} of {plural(len(judged), 'network')} did not hold, none of them larger than "
-            "the smallest that did: size alone explains it. Only ckrm-tf compare can tell whether "
-            "other widths of that size would have done."
+            f"{text}, none of them larger than the smallest that did: size alone explains it, and "
+            f"other widths of that size might have done. {COMPARE}"
         )
     return quiet(
-        f"{len(lost)} of {plural(len(judged), 'network')} did not hold, {len(larger)} of them larger "
-        "than the smallest that did: widths mattered. Whether lambda chose them better than chance "
-        "only ckrm-tf compare can tell."
+        f"{text}, {len(larger)} of them larger than the smallest that did: widths mattered. "
+        f"Whether lambda chose them better than chance this run cannot tell. {COMPARE}"
     )

@@ -7,7 +7,7 @@ from ckrm_tf.reporting.sections.base import Block, Figure, Page, Pictures, Table
 
 # Rows and pictures of a readable page.
 MOST_ROWS, MOST_PICTURES = 100, 24
-HOW = "ckrm-tf report RUN --images"
+HOW = "ckrm-tf report RUN --cases"
 
 
 def classes(page: Page) -> list[Block]:

@@ -118,8 +118,7 @@ def _sizes(record: Record, start: Network, best: Network) -> list[tuple[str, str
 
 def _latency(record: Record) -> list[tuple[str, str, str, str]]:
     if not record.latency:
-        text = "not measured (ckrm-tf report --latency)"
-        return [("Latency, batch of 1 and 32", text, text, "")]
+        return [("Latency (--latency)", words.NONE, words.NONE, "")]
     found = {(one.runtime, one.batch, one.network): one for one in record.latency}
     rows = []
     for runtime, batch in dict.fromkeys((one.runtime, one.batch) for one in record.latency):
