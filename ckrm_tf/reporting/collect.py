@@ -13,7 +13,7 @@ from ckrm_tf.families.base import Family
 from ckrm_tf.judge import select
 from ckrm_tf.reporting import collect_export, collect_verdicts
 from ckrm_tf.reporting.collect_narrow import collect_narrowing
-from ckrm_tf.reporting.collect_verdicts import Judgement
+from ckrm_tf.reporting.collect_verdicts import MODELS, NETWORKS, Judgement
 from ckrm_tf.reporting.evidence import Evidence, read_evidence
 from ckrm_tf.reporting.files import read_json
 from ckrm_tf.reporting.record import AxisRow, Estimate, Network, Record, TrainingRow, Tried
@@ -77,7 +77,8 @@ def _search(folder: Path, settings: Mapping[str, Any], made: str) -> Record:
     whole = [t for t in full if getattr(t, "fold", None) is None]
     history = outcomes(whole)
     start, best, notes = _pair(family, summary, history, margin)
-    judgements, evidence = [], read_evidence(folder)
+    judgements: list[Judgement] = []
+    evidence = read_evidence(folder)
     if best is not None:
         judgements = collect_verdicts.of_final(folder, family, best)
         judgements += collect_verdicts.of_summary(summary or {}, family.describe(best))
@@ -92,11 +93,10 @@ def _search(folder: Path, settings: Mapping[str, Any], made: str) -> Record:
         None if design is None else _network(folder, family, design, whole, summary, arm)
         for arm, design in enumerate((start, best))
     ]
-    primary = next((j for j in judgements if j.verdict.ours and j.verdict.unseen), None)
     return Record(
         **common,
-        start=_judged(networks[0], 0, primary, evidence),
-        recommended=_judged(networks[1], 1, primary, evidence),
+        start=_judged(networks[0], 0, judgements, evidence),
+        recommended=_judged(networks[1], 1, judgements, evidence),
         axes=_axes(family, start, best, int(settings.get("floor", 1))),
         trainings=_rows(trainings, tried, family),
         tried=tried,
@@ -178,17 +178,22 @@ def _weights(folder: Path, design: Design, done: Sequence[Training]) -> int | No
 
 
 def _judged(
-    network: Network | None, arm: int, primary: Judgement | None, evidence: Evidence | None
+    network: Network | None,
+    arm: int,
+    judgements: Sequence[Judgement],
+    evidence: Evidence | None,
 ) -> Network | None:
-    """The network with its AUC on unseen images: of the verdict, else of the trained pair."""
+    """The network with its AUC on unseen images, over trainings and of the trained one."""
     if network is None:
         return None
-    found = None
-    if primary is not None:
-        found = (primary.start, primary.candidate)[arm]
-    if evidence is not None and (found is None or found.low is None):
-        found = evidence.aucs[arm]
-    return Network(**vars(network) | {"test_auc": found})
+    found: dict[str, Estimate | None] = {}
+    for about, name in ((NETWORKS, "test_auc"), (MODELS, "trained_auc")):
+        own = [j for j in judgements if j.verdict.about == about and j.verdict.unseen]
+        first = next((j for j in own if j.verdict.ours), None)
+        found[name] = None if first is None else (first.start, first.candidate)[arm]
+    if evidence is not None:
+        found["trained_auc"] = evidence.aucs[arm]
+    return Network(**vars(network) | found)
 
 
 def _axes(family: Family, start: Design, best: Design | None, floor: int) -> tuple[AxisRow, ...]:

@@ -33,7 +33,9 @@ def collect_narrowing(folder: Path, given: Mapping[str, Any], made: str) -> Reco
                 design={n: int(pair[i]) for n, pair in widths.items() if pair[i] is not None},
                 params=int(given[key]["params"]),
                 macs=int(given[key]["macs"]),
-                test_auc=(judgements[0].start, judgements[0].candidate)[i] if judgements else None,
+                trained_auc=(judgements[0].start, judgements[0].candidate)[i]
+                if judgements
+                else None,
                 trainings=1,
             )
             for i, (key, text) in enumerate((("before", "as given"), ("after", "narrowed")))

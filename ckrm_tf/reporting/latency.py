@@ -17,6 +17,7 @@ from ckrm_tf.export.files import write
 from ckrm_tf.export.flat import FlatModel
 from ckrm_tf.export.inference import inference_model
 from ckrm_tf.export.registry import FORMATS
+from ckrm_tf.reporting.files import size_on_disk
 from ckrm_tf.reporting.record import Latency
 
 BATCHES = (1, 32)
@@ -60,13 +61,18 @@ def measure_latency(
         if not _installed(one):
             continue
         with tempfile.TemporaryDirectory() as folder:
-            called = {
-                network: _reader(one, flat, Path(folder) / f"{number}")
-                for number, (network, flat) in enumerate(flats.items())
-            }
+            called, sizes = {}, {}
+            for number, (network, flat) in enumerate(flats.items()):
+                path = Path(folder) / f"{number}" / one.file
+                called[network] = _reader(one, flat, path)
+                sizes[network] = size_on_disk(path).bytes
             for batch in batches:
                 shapes = {n: (batch, *flats[n].inputs[0].shape[1:]) for n in called}
-                rows += _timed(called, shapes, runtime, batch, scale, calls)
+                timed = _timed(called, shapes, scale, calls)
+                rows += [
+                    Latency(n, runtime, batch, median(t), min(t), max(t), calls, sizes[n])
+                    for n, t in timed.items()
+                ]
     return tuple(rows)
 
 
@@ -78,9 +84,8 @@ def _installed(one: Format) -> bool:
     return True
 
 
-def _reader(one: Format, flat: FlatModel, folder: Path) -> Call:
-    folder.mkdir()
-    path = folder / one.file
+def _reader(one: Format, flat: FlatModel, path: Path) -> Call:
+    path.parent.mkdir()
     write(one, flat, path, {})
     return one.read(path, flat)
 
@@ -88,11 +93,10 @@ def _reader(one: Format, flat: FlatModel, folder: Path) -> Call:
 def _timed(
     called: Mapping[str, Call],
     shapes: Mapping[str, tuple[int | None, ...]],
-    runtime: str,
-    batch: int,
     scale: float,
     calls: int,
-) -> list[Latency]:
+) -> dict[str, list[float]]:
+    """Seconds of each timed call, by network."""
     random = np.random.default_rng(1)
     given = {
         name: [random.uniform(0, scale, [side or 1 for side in shape]).astype(np.float32)]
@@ -105,7 +109,4 @@ def _timed(
             call(given[name])
             if number >= WARM:
                 times[name].append(time.perf_counter() - started)
-    return [
-        Latency(name, runtime, batch, median(found), min(found), max(found), calls)
-        for name, found in times.items()
-    ]
+    return times

@@ -45,7 +45,8 @@ class Network:
         design: each width or depth by name.
         params: trainable parameters.
         macs: multiply-accumulates for one image.
-        val_auc, test_auc: macro AUC; None where it was not measured.
+        val_auc, test_auc: mean macro AUC of its trainings; None where it was not measured.
+        trained_auc: macro AUC of the first trained network on unseen images.
         trainings: finished ones, of the epochs of the search.
         weights_bytes: of the file with its weights, as the search keeps it; None without one.
         lam: lambda by layer, averaged over its trainings.
@@ -58,6 +59,7 @@ class Network:
     macs: int
     val_auc: Estimate | None = None
     test_auc: Estimate | None = None
+    trained_auc: Estimate | None = None
     trainings: int = 0
     weights_bytes: int | None = None
     lam: Mapping[str, float] = field(default_factory=dict)
@@ -211,7 +213,11 @@ class Disagreement:
 
 @dataclass(frozen=True)
 class Latency:
-    """Measured time of one batch: the median of several calls, with the fastest and slowest."""
+    """Measured time of one batch: the median of several calls, with the fastest and slowest.
+
+    Attributes:
+        bytes: of the file or folder that was called, on disk.
+    """
 
     network: str
     runtime: str
@@ -220,6 +226,7 @@ class Latency:
     low: float
     high: float
     calls: int
+    bytes: int
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def _row(name: str, network: Network) -> str:
         words.whole(network.params),
         words.amount(network.macs),
         _estimate(network.val_auc),
-        _estimate(network.test_auc),
+        _estimate(network.test_auc or network.trained_auc),
     ]
     return " & ".join(tex(cell) for cell in cells) + r" \\"
 

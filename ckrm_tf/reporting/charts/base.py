@@ -60,6 +60,7 @@ class Mark:
         text: what is shown of a point when it is pointed at; () for none.
         dashed: of a line.
         listed: stands in the legend.
+        tone: its place in `SERIES`; None: the next.
     """
 
     kind: Literal["points", "line"]
@@ -72,6 +73,7 @@ class Mark:
     text: tuple[str, ...] = ()
     dashed: bool = False
     listed: bool = True
+    tone: int | None = None
 
 
 @dataclass(frozen=True)
@@ -80,12 +82,12 @@ class Scale:
 
     Attributes:
         title: with the unit.
-        kind: "linear", "log", or "names" for places in the order of `names`.
+        kind: "linear", "log", "count" for whole numbers, or "names" for the places `names`.
         limits: from, to; None: what the marks need.
     """
 
     title: str
-    kind: Literal["linear", "log", "names"] = "linear"
+    kind: Literal["linear", "log", "count", "names"] = "linear"
     names: tuple[str, ...] = ()
     limits: tuple[float, float] | None = None
 

@@ -19,6 +19,7 @@ def roc_curves(record: Record) -> Chart | None:
             curve.false_positive,
             curve.true_positive,
             role="series",
+            tone=classes.index(curve.label),
             dashed=curve.network == "start",
         )
         for curve in ordered

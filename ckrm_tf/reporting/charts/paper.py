@@ -9,6 +9,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ckrm_tf.files import write_atomically
 from ckrm_tf.reporting.charts.base import COLOURS, SERIES, Chart, Mark, Scale
@@ -49,7 +50,9 @@ def draw(chart: Chart) -> Figure:
     axes.grid(alpha=0.3)
     colours = cycle(SERIES)
     for mark in chart.marks:
-        colour = next(colours) if mark.role == "series" else COLOURS[mark.role]
+        colour = COLOURS.get(mark.role) or (
+            next(colours) if mark.tone is None else SERIES[mark.tone % len(SERIES)]
+        )
         _draw(axes, chart, mark, colour)
     for scale, name in ((chart.x, "x"), (chart.y, "y")):
         _scale(axes, scale, name)
@@ -97,6 +100,8 @@ def _scale(axes: Any, scale: Scale, name: str) -> None:
     axes.set(**{f"{name}label": scale.title})
     if scale.kind == "log":
         axes.set(**{f"{name}scale": "log"})
+    if scale.kind == "count":
+        getattr(axes, f"{name}axis").set_major_locator(MaxNLocator(integer=True))
     if scale.kind == "names":
         labels = [label.replace("<br>", "\n") for label in scale.names]
         # Many names side by side need room.

@@ -47,7 +47,7 @@ def widths_by_network(record: Record) -> Chart | None:
             "Networks in the order of their first training; 0 is the start. Where a line stands "
             "for several widths it is their geometric mean."
         ),
-        x=Scale("network (number in the order of the search)"),
+        x=Scale("network (number in the order of the search)", "count"),
         y=Scale("width (% of the start's channels, log scale)", "log"),
         marks=tuple(marks),
     )

@@ -20,8 +20,9 @@ def lambda_silent(record: Record) -> Answer:
         return cannot_tell("No lambda is recorded.")
     most, tolerance = max(*measured, *layers), Rule().tolerance
     text = (
-        f"The largest lambda is {max(layers):.3f} in a layer of the two networks and "
-        f"{max(measured):.3f} as the mean of a training ({plural(len(measured), 'training')}); up to {tolerance:g} counts as none."
+        f"The largest lambda is {max(layers):.3f} in a layer of the two networks, and "
+        f"{max(measured):.3f} as the mean over the layers of any of "
+        f"{plural(len(measured), 'training')}; up to {tolerance:g} counts as none."
     )
     if most <= tolerance:
         return warns(

@@ -49,7 +49,7 @@ def test_too_small(record: Record) -> Answer:
 def start_learned_little(record: Record) -> Answer:
     """R008: whether the starting network is far enough above chance."""
     start = record.start
-    found = None if start is None else start.val_auc or start.test_auc
+    found = None if start is None else start.val_auc or start.test_auc or start.trained_auc
     if found is None:
         return cannot_tell("The starting network has no AUC.")
     text = f"The starting network has an AUC of {found.value:.3f}; chance is 0.5."

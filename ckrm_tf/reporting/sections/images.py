@@ -67,6 +67,13 @@ def disagreements(page: Page) -> list[Block]:
         if d.picture
     )[:MOST_PICTURES]
     if pictures:
+        blocks.append(
+            Text(
+                "Left the image; then, where a network has one, the class activation map of the "
+                "class that it names, over the image: start, recommended.",
+                "note",
+            )
+        )
         blocks.append(Pictures(pictures))
     left = f" The first {MOST_ROWS} of {len(found):,}." if len(found) > MOST_ROWS else ""
     blocks.append(

@@ -59,22 +59,18 @@ def _table(record: Record, start: Network, best: Network) -> Table:
             "Multiply-accumulates, one image",
             *_both(start.macs, best.macs, lambda n: f"{words.amount(n)} MACs"),
         ),
+        ("Validation AUC, mean of trainings", *_aucs(start.val_auc, best.val_auc)),
+        ("AUC on unseen images, mean of trainings", *_aucs(start.test_auc, best.test_auc)),
+        ("AUC on unseen images, the trained pair", *_aucs(start.trained_auc, best.trained_auc)),
         *_sizes(record, start, best),
         *_latency(record),
-        ("Validation AUC", *_aucs(start.val_auc, best.val_auc)),
-        ("AUC on unseen images", *_aucs(start.test_auc, best.test_auc)),
-        (
-            "Trainings",
-            words.plural(start.trainings, "training"),
-            words.plural(best.trainings, "training"),
-            "",
-        ),
     ]
     over = dict.fromkeys(
         f"{name}: {e.over}"
         for name, e in (
             ("validation", best.val_auc or start.val_auc),
-            ("unseen images", best.test_auc or start.test_auc),
+            ("unseen images, mean", best.test_auc or start.test_auc),
+            ("unseen images, the trained pair", best.trained_auc or start.trained_auc),
         )
         if e is not None and e.over
     )
@@ -111,7 +107,13 @@ def _sizes(record: Record, start: Network, best: Network) -> list[tuple[str, str
         known = start.weights_bytes and best.weights_bytes
         change = words.share(best.weights_bytes or 0, start.weights_bytes or 0) if known else ""
         rows.append(("Weights file of a training", cells[0], cells[1], change))
-    for file in record.export.files if record.export else ():
+    measured = {(one.runtime, one.network): one.bytes for one in record.latency}
+    for runtime in dict.fromkeys(runtime for runtime, _ in measured):
+        first, second = (measured.get((runtime, n), 0) for n in ("start", "recommended"))
+        if first and second:
+            change = words.share(second, first)
+            rows.append((f"Size on disk, {runtime}", words.size(first), words.size(second), change))
+    for file in record.export.files if record.export and not measured else ():
         rows.append((f"Size on disk, {file.name}", "not exported", words.size(file.bytes), ""))
     return rows
 
@@ -128,6 +130,6 @@ def _latency(record: Record) -> list[tuple[str, str, str, str]]:
         change = ""
         if a and b:
             ratio = a.seconds / b.seconds
-            change = f"{ratio:.3g} times {'as fast' if ratio >= 1 else 'the speed'}"
+            change = f"{ratio:.3g} times as fast"
         rows.append((f"Latency, {runtime}, batch of {batch}", first, second, change))
     return rows

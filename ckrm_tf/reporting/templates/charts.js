@@ -9,7 +9,7 @@
     let next = 0;
     return chart.marks.map((mark) => {
       const tones = dark.matches ? found.colours.dark : found.colours.light;
-      const colour = mark.role === "series" ? found.series[next++ % found.series.length] : tones[mark.role];
+      const colour = mark.role === "series" ? found.series[(mark.tone === null ? next++ : mark.tone) % found.series.length] : tones[mark.role];
       const trace = {
         type: "scatter", name: mark.name, x: mark.x, y: mark.y, showlegend: mark.listed,
         mode: mark.kind === "line" ? "lines" : "markers", connectgaps: false,
@@ -64,6 +64,7 @@
       one.type = "log"; one.tickmode = "array";
       one.tickvals = decades(values, narrow ? 5 : 9); one.ticktext = one.tickvals.map(short);
     }
+    if (scale.kind === "count") { one.tickformat = "d"; if (Math.max(...values) < 10) { one.dtick = 1; } }
     if (scale.kind === "names") {
       one.type = "category"; one.categoryorder = "array"; one.categoryarray = scale.names;
       one.tickfont = { size: narrow ? 9 : 11 };
