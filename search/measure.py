@@ -52,7 +52,7 @@ def report(
     loaded = load_model(model_path(str(model)))
     rule = "a quarter of each layer's initial variance" if epsilon is None else f"{epsilon:g}"
     say(f"{model}: threshold {threshold}, epsilon {rule}, on {device()}")
-    table = measure(loaded, threshold, epsilon, pairs=pairs, pointwise=pointwise)
+    table = measure(loaded, threshold=threshold, epsilon=epsilon, pairs=pairs, pointwise=pointwise)
     columns = shown(table)
     draw(columns)
     for reason, names in table[table["skipped"] != ""].groupby("skipped", sort=False)["name"]:

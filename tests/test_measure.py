@@ -99,7 +99,7 @@ def test_pointwise_convolutions_on_request():
     layer = layers.Conv2D(6, 1)
     model = sequential((8, 8, 5), layer)
     assert measure(model).iloc[0]["skipped"].startswith("1x1")
-    row = measure(model, 0.4, pointwise=True).iloc[0]
+    row = measure(model, threshold=0.4, pointwise=True).iloc[0]
     vectors = as_vectors(layer.kernel.numpy())
     assert row["lambda"] == ckrm(vectors, 0.4, resolve_epsilon((1, 1, 5, 6), None))
     assert row["shape"] == (1, 1, 5, 6)
@@ -175,7 +175,7 @@ def test_what_cannot_be_measured():
         measure("model.keras")
     conv = sequential((8, 8, 2), layers.Conv2D(3, 3))
     with pytest.raises(CKRMError, match="threshold"):
-        measure(conv, 1.5)
+        measure(conv, threshold=1.5)
     with pytest.raises(CKRMError, match="pairs"):
         measure(conv, pairs=0)
     conv.layers[0].kernel.assign(np.full((3, 3, 2, 3), np.nan))

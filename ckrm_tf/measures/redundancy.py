@@ -64,15 +64,62 @@ def omega(similarity: np.ndarray) -> np.ndarray:
     return similarity[np.triu_indices(len(similarity), 1)]
 
 
-def dissimilar_kernels(similarity: np.ndarray, threshold: float = THRESHOLD) -> np.ndarray:
-    """Indices of mutually dissimilar kernels, chosen greedily in index order.
+# Energies nearer to each other than this share of the largest are a tie: rounding decides nothing.
+TIE = 1e-5
+
+
+def canonical_order(energy: Any, content: Any = None) -> np.ndarray:
+    """An order of kernels or channels that does not depend on how they are numbered.
+
+    Args:
+        energy: (n,), the largest first.
+        content: (n, m), settles ties row by row, the largest first; whatever does not change with
+            the numbering, the signs or the scales of a network, such as `sorted_similarity`.
+
+    Returns:
+        (n,) indices. What ties in everything keeps its place.
+    """
+    keys = [_tied_ranks(np.asarray(energy, np.float64))]
+    if content is not None and len(np.unique(keys[0])) < len(keys[0]):
+        keys += [_tied_ranks(column) for column in np.asarray(content, np.float64).T]
+    # lexsort takes the first key last.
+    return np.lexsort([-key for key in keys[::-1]])
+
+
+def sorted_similarity(similarity: np.ndarray) -> np.ndarray:
+    """For each kernel its similarities to all, the largest first: the same for any numbering."""
+    return -np.sort(-similarity, axis=1)
+
+
+def _tied_ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks in which values that differ by rounding share one."""
+    order = np.argsort(values, kind="stable")
+    steps = np.diff(values[order]) > TIE * np.abs(values).max(initial=0.0)
+    ranks = np.zeros(len(values), np.int64)
+    ranks[order[1:]] = np.cumsum(steps)
+    return ranks
+
+
+def dissimilar_kernels(
+    similarity: np.ndarray, threshold: float = THRESHOLD, order: np.ndarray | None = None
+) -> np.ndarray:
+    """Indices of mutually dissimilar kernels, chosen greedily.
 
     Every kernel left out is more alike than `threshold` to one that was kept.
+
+    Args:
+        similarity: (n, n), symmetric.
+        threshold: t of Eq. 9.
+        order: (n,) indices in which to go through them, such as `canonical_order`; by index if
+            absent.
+
+    Returns:
+        The kept ones, in the order in which they were taken.
     """
     alike = similarity > threshold
     covered = np.zeros(len(similarity), bool)
     kept = []
-    for index in range(len(similarity)):
+    for index in range(len(similarity)) if order is None else order:
         if not covered[index]:
             kept.append(index)
             covered |= alike[index]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -30,9 +31,10 @@ COLUMNS = (
 
 def measure(
     model: keras.Model,
+    images: Any = None,
+    *,
     threshold: float = THRESHOLD,
     epsilon: float | None = None,
-    *,
     pairs: int | None = None,
     pointwise: bool = False,
     seed: int = 1,
@@ -42,6 +44,7 @@ def measure(
 
     Args:
         model: functional, sequential or subclassed; nested layers are found.
+        images: must be None.
         threshold: t of Eq. 9.
         epsilon: None for a quarter of each layer's initial variance, or one absolute value.
         pairs: compare only so many random pairs per layer; None compares all.
@@ -60,6 +63,8 @@ def measure(
     """
     check_threshold(threshold)
     check_pairs(pairs)
+    if images is not None:
+        raise CKRMError("images", expected="None", received=type(images).__name__)
     if not getattr(model, "built", False):
         raise CKRMError("model", expected="a built Keras model", received=repr(model))
     rows = []
