@@ -230,7 +230,7 @@ def _homogeneous(activation: Any) -> bool:
 def makers(graph: Readers) -> set[int]:
     """The `id`s of the convolutions inside layers whose channels are those of the layer's output.
 
-    Found from the calls inside: through norms, activations and concatenations.
+    Found from the calls inside: through norms and whatever has no weights.
     """
     ends = graph.inner_ends
     return {
@@ -250,6 +250,5 @@ def _reaches(graph: Readers, tensor: int, ends: Iterable[int]) -> bool:
 
 
 def _keeps_channels(operation: Any) -> bool:
-    kinds = (layers.BatchNormalization, layers.Activation, layers.ReLU, layers.Concatenate)
-    # `keras.ops.concatenate` makes an operation of the same name, which Keras does not document.
-    return isinstance(operation, (*kinds, *PASSING)) or type(operation).__name__ == "Concatenate"
+    """Whether the channels that leave an operation entered it: what has no weights mixes none."""
+    return isinstance(operation, layers.BatchNormalization) or not getattr(operation, "weights", ())

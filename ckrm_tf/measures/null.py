@@ -29,10 +29,12 @@ from ckrm_tf.measures.similarity import (
 POOL = 128
 MOST = POOL // 2
 DRAWS = 48
-# A layer exceeds its null when it is so many standard deviations of the draws above their mean,
-# and half a percent more: a network has dozens of layers, and few draws know nothing of rare pairs.
+# A layer exceeds its null when it is so many standard deviations of the draws above their mean and
+# half a percent, or one pair and a half, more: a network has dozens of layers, and few draws know
+# nothing of rare pairs.
 DEVIATIONS = 3.0
 LEAST = 0.005
+LEAST_PAIRS = 1.5
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class Null:
     Attributes:
         lam: mean lambda of the draws.
         sd: its standard deviation from draw to draw, with as many kernels as the layer has but no
-            more than 64.
+            more than 64; not below that of so many independent pairs.
+        pairs: number of pairs of the layer.
         mean: mean of Omega.
         needed: share of the kernels in a greedy set of mutually dissimilar ones.
     """
@@ -51,11 +54,12 @@ class Null:
     sd: float
     mean: float
     needed: float
+    pairs: int
 
     @property
     def ceiling(self) -> float:
         """The lambda above which a layer exceeds the null by more than the null's own spread."""
-        return self.lam + DEVIATIONS * self.sd + LEAST
+        return self.lam + DEVIATIONS * self.sd + max(LEAST, LEAST_PAIRS / self.pairs)
 
 
 def null(
@@ -108,15 +112,20 @@ def kernel_null(
 def _null(
     sizes: tuple[tuple[int, int], ...], filters: int, groups: int, threshold: float, relative: float
 ) -> Null:
-    found = _drawn(sizes, min(filters, MOST), threshold, float(f"{relative:.3g}"))
-    return Null(found.lam, found.sd / math.sqrt(groups), found.mean, found.needed)
+    lam, sd, mean, needed = _drawn(sizes, min(filters, MOST), threshold, float(f"{relative:.3g}"))
+    pairs = groups * filters * (filters - 1) // 2
+    sd = max(sd / math.sqrt(groups), math.sqrt(lam * (1 - lam) / pairs))
+    return Null(lam, sd, mean, needed, pairs)
 
 
 @lru_cache(maxsize=512)
 def _drawn(
     sizes: tuple[tuple[int, int], ...], filters: int, threshold: float, relative: float
-) -> Null:
-    """The null of layers of so many filters; sizes: (values, slices) of each convolution."""
+) -> tuple[float, float, float, float]:
+    """Lambda, its standard deviation, mean of Omega and share needed, of so many random kernels.
+
+    `sizes` are (values, slices) of each convolution.
+    """
     pools = [_pool(size, number, relative) for number, size in enumerate(sizes)]
     similarity = np.mean([pool[0] for pool in pools], axis=0)
     energies = np.sum([pool[1] for pool in pools], axis=0)
@@ -132,7 +141,7 @@ def _drawn(
             taken = dissimilar_kernels(part, threshold, canonical_order(energies[chosen]))
             needed.append(len(taken) / filters)
     values = omega(similarity)
-    return Null(
+    return (
         float(np.mean(values > threshold)),
         float(np.std(lams, ddof=1)),
         float(np.mean(values)),
