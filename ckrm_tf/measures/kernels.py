@@ -89,7 +89,7 @@ def model_kernels(
             continue
         seen.add(id(layer))
         for kernel in _kernels_of(layer, path, norms.get(id(layer)), pointwise):
-            name = _unused(kernel.name, names)
+            name = unused_name(kernel.name, names)
             hidden = inside and id(layer) in entered and id(layer) not in outward
             yield replace(kernel, name=name, outward=not hidden)
 
@@ -107,7 +107,8 @@ def _walk(layer: keras.Layer, path: str, inside: bool) -> Iterator[tuple[str, An
         yield from _walk(inner, name, inside or folding.is_composite(inner))
 
 
-def _unused(name: str, names: set[str]) -> str:
+def unused_name(name: str, names: set[str]) -> str:
+    """The name, with a number where it is among `names`, to which it is added."""
     number, free = 1, name
     while free in names:
         number += 1
