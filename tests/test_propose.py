@@ -41,7 +41,7 @@ class World:
         self.noise, self.scores, self.outcomes, self.requests = noise, {}, [], []
 
     def missing(self, design):
-        return sum(max(0.0, math.log(n / design[name])) for name, n in self.need.items())
+        return sum(max(0.0, math.log(n / max(1, design[name]))) for name, n in self.need.items())
 
     def score(self, base, design):
         return max(0.5, 0.97 - 0.03 * self.missing(design))
