@@ -62,7 +62,9 @@ class World:
 
     def train(self, design):
         params = FAMILY.cost(design).params
-        signals = {n: Signal(0.1, min(1.0, self.need[n] / design[n]), 0.0) for n in WIDTHS}
+        signals = {
+            n: Signal(0.1, min(1.0, self.need[n] / design[n]), 0.0) for n in WIDTHS if design[n]
+        }
         self.outcomes.append(Outcome(design, (self.auc(design),), params, signals))
 
     def play(self, trials, strategy=propose, rule=RULE):

@@ -6,7 +6,7 @@ import keras_tuner
 import pytest
 
 from ckrm_tf import Axis, Design, ResNetFamily, Stage, Widths
-from ckrm_tf.tuning.space import FamilyHyperModel, declare
+from ckrm_tf.tuning.space import FamilyHyperModel, declare, design_in
 
 START = Widths(16, (Stage(2, 16, 64), Stage(3, 3, 32)))
 FAMILY = ResNetFamily(START, (16, 16, 1), 2)
@@ -50,12 +50,12 @@ def test_a_random_oracle_of_keras_tuner_samples_it(tmp_path):
     drawn = set()
     for number in range(12):
         trial = oracle.create_trial(f"tuner{number}")
-        widths = Widths.from_items(trial.hyperparameters.values)
+        widths = Widths.from_items(design_in(trial.hyperparameters.values, AXES))
         drawn.add(widths)
         for (name, most), (_, width) in zip(START.items(), widths.items(), strict=True):
-            absent = name.startswith("stage") and not dict(widths.items())[f"{name[:6]}/blocks"]
-            least = 0 if absent or name.endswith("/blocks") else min(4, most)
-            assert least <= width <= most
+            gone = name.startswith("stage") and not dict(widths.items())[f"{name[:6]}/blocks"]
+            least = min(4, most) if not name.endswith("/blocks") else 0
+            assert width == 0 if gone else least <= width <= most
         assert any(stage.blocks for stage in widths.stages)
     assert len(drawn) == 12
     assert any(not stage.blocks for widths in drawn for stage in widths.stages)
