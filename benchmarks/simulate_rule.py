@@ -43,8 +43,9 @@ class World:
 
     def truth(self, design: Design) -> float:
         """The AUC without chance."""
-        below = sum(max(0.0, math.log2(self.need[n] / design[n])) for n in self.need)
-        halvings = sum(math.log2(most / design[n]) for n, most in self.most.items())
+        # An absent stage counts as one filter at each place.
+        below = sum(max(0.0, math.log2(self.need[n] / (design[n] or 1))) for n in self.need)
+        halvings = sum(math.log2(most / (design[n] or 1)) for n, most in self.most.items())
         return 0.915 - self.loss * below - 0.0006 * halvings
 
     def train(self, design: Design) -> float:
@@ -53,7 +54,7 @@ class World:
 
     def signals(self, design: Design) -> dict[str, Signal]:
         """Redundant is what has eight times the filters it needs."""
-        loud = {n: design[n] > 8 * need for n, need in self.need.items()}
+        loud = {n: design[n] > 8 * need for n, need in self.need.items() if design[n]}
         return {
             n: Signal(0.3 if much else 0.0, 0.6 if much else 1.0, self.random.gauss(0, 0.02))
             for n, much in loud.items()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ckrm_tf import Axis, CKRMError, Design
 
-NUMBERS = st.dictionaries(st.text(min_size=1), st.integers(1, 10**6), min_size=1, max_size=12)
+NUMBERS = st.dictionaries(st.text(min_size=1), st.integers(0, 10**6), min_size=1, max_size=12)
 
 
 @given(NUMBERS)
@@ -63,7 +63,7 @@ def test_it_is_frozen_whatever_it_was_made_from():
     ("numbers", "words"),
     [
         ({}, "at least one"),
-        ({"a": 0}, "a: expected a whole number of at least 1, received 0"),
+        ({"a": -1}, "a: expected a whole number of at least 0, received -1"),
         ({"a": True}, "received True"),
         ({"a": 1.0}, "received 1.0"),
         ({"a": "8"}, "received '8'"),
@@ -88,14 +88,17 @@ def test_a_misspelt_name_is_refused_with_the_nearest():
 
 
 @given(
-    st.builds(
-        Axis,
-        st.just("a"),
-        st.integers(1, 300),
-        st.sampled_from(["width", "depth"]),
-        st.just("stage1"),
-        floor=st.integers(1, 40),
-        multiple=st.integers(1, 32),
+    st.one_of(
+        st.builds(
+            Axis,
+            st.just("a"),
+            st.integers(1, 300),
+            st.just(kind),
+            st.just("stage1"),
+            floor=st.integers(least, 40),
+            multiple=st.integers(1, 32),
+        )
+        for kind, least in (("width", 1), ("depth", 0))
     ),
     st.floats(0, 400),
     st.integers(1, 20),
@@ -104,17 +107,27 @@ def test_a_misspelt_name_is_refused_with_the_nearest():
 def test_what_an_axis_allows(axis, wish, floor, data):
     most = data.draw(st.integers(1, axis.size))
     found = axis.fit(wish, most, floor)
-    assert 1 <= found <= most
+    assert min(axis.floor, 1) <= found <= most
     assert found == most or found % axis.multiple == 0 or found == axis.size
-    least = max(axis.floor, floor if axis.kind == "width" else 1)
+    least = max(axis.floor, floor if axis.kind == "width" else 0)
     assert found >= min(least, most)
     if axis.multiple == 1 and least <= wish <= most:
-        assert found == round(wish)
+        # Half of one stays one.
+        assert found == (1 if wish == 0.5 else round(wish))
     assert axis.fit(found, most, floor) == found
 
 
 @pytest.mark.parametrize(
-    "changes", [{"size": 0}, {"kind": "blocks"}, {"floor": 0}, {"multiple": 0}]
+    "changes",
+    [
+        {"size": 0},
+        {"kind": "blocks"},
+        {"floor": 0},
+        {"multiple": 0},
+        {"kind": "depth", "size": 0},
+        {"kind": "depth", "floor": -1},
+        {"size": -1, "within": "b"},
+    ],
 )
 def test_an_impossible_axis_is_refused(changes):
     with pytest.raises(CKRMError, match="axis a"):

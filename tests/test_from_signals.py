@@ -395,8 +395,10 @@ def test_any_course_stays_in_the_box_and_repeats_only_what_it_may(strategy, star
         # Again only for another seed, and only while there are some left.
         assert all(len(o.aucs) < rule.repeats for o in history if widths_of(o) == proposal)
         for (name, least), (_, width) in zip(start.items(), proposal.items(), strict=True):
-            floor = 1 if name.endswith("/blocks") else min(rule.floor, least)
-            assert floor <= width <= least
+            gone = name.startswith("stage") and not dict(proposal.items())[f"{name[:6]}/blocks"]
+            floor = 0 if name.endswith("/blocks") else min(rule.floor, least)
+            assert width == 0 if gone else floor <= width <= least
+        assert any(stage.blocks for stage in proposal.stages)
         if not rule.depth or strategy is propose_uniform:
             assert [s.blocks for s in proposal.stages] == [s.blocks for s in start.stages]
         history = merged([*history, finished(proposal)])

@@ -41,7 +41,7 @@ class World:
         self.noise, self.scores, self.outcomes, self.requests = noise, {}, [], []
 
     def missing(self, design):
-        return sum(max(0.0, math.log(n / design[name])) for name, n in self.need.items())
+        return sum(max(0.0, math.log(n / max(1, design[name]))) for name, n in self.need.items())
 
     def score(self, base, design):
         return max(0.5, 0.97 - 0.03 * self.missing(design))
@@ -62,7 +62,9 @@ class World:
 
     def train(self, design):
         params = FAMILY.cost(design).params
-        signals = {n: Signal(0.1, min(1.0, self.need[n] / design[n]), 0.0) for n in WIDTHS}
+        signals = {
+            n: Signal(0.1, min(1.0, self.need[n] / design[n]), 0.0) for n in WIDTHS if design[n]
+        }
         self.outcomes.append(Outcome(design, (self.auc(design),), params, signals))
 
     def play(self, trials, strategy=propose, rule=RULE):

@@ -17,7 +17,8 @@ class Design(Mapping[str, int]):
     they were given: they are the same network of a family.
 
     Args:
-        numbers: a mapping, or pairs, of names and whole numbers of at least 1.
+        numbers: a mapping, or pairs, of names and whole numbers; 0 for what is absent, where the
+            family lets it go (`Family.checked`).
 
     Raises:
         CKRMError: another number, a name that is no text, or no number at all.
@@ -41,10 +42,10 @@ class Design(Mapping[str, int]):
         for name, number in found.items():
             if not isinstance(name, str) or not name:
                 raise CKRMError("design", expected="names that are texts", received=repr(name))
-            if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+            if isinstance(number, bool) or not isinstance(number, int) or number < 0:
                 raise CKRMError(
                     f"design: {name}",
-                    expected="a whole number of at least 1",
+                    expected="a whole number of at least 0",
                     received=repr(number),
                 )
         object.__setattr__(self, "_numbers", MappingProxyType(found))

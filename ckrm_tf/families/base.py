@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ckrm_tf.design.axes import Axis
+from ckrm_tf.design.axes import Axis, settled
 from ckrm_tf.design.cost import Cost
 from ckrm_tf.design.design import Design
 from ckrm_tf.errors import CKRMError
@@ -91,8 +91,10 @@ class Family(ABC):
     def checked(self, design: Design) -> Design:
         """The design, in the order of the axes, once it is sure that it is one of this family.
 
+        The widths of a stage that is absent come out as 0.
+
         Raises:
-            CKRMError: other names than those of the axes.
+            CKRMError: other names than those of the axes, or a 0 where the family lets nothing go.
         """
         names = [axis.name for axis in self.axes]
         if set(names) != set(design):
@@ -101,7 +103,7 @@ class Family(ABC):
                 expected=", ".join(names),
                 received=", ".join(design),
             )
-        return Design((name, design[name]) for name in names)
+        return settled(design, self.axes)
 
 
 @dataclass(frozen=True, slots=True)

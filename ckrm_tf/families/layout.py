@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -48,6 +49,27 @@ class Layout:
         check_groups(0, self.groups)
         if self.bottom_groups is not None:
             check_groups(0, self.bottom_groups)
+
+    def strides(self, blocks: Sequence[int]) -> tuple[int, ...]:
+        """The stride of the first block of each stage, from the blocks of the stages.
+
+        A stage without blocks leaves its stride to the next stage that is there, whose first block
+        strides by the product: the maps of later stages keep their size. The strides of absent
+        last stages go with them: the last maps are those of the last stage that is there.
+
+        Returns:
+            One stride for each stage, 1 for an absent one, which does nothing.
+
+        Example:
+            >>> Layout().strides((3, 0, 6, 0))
+            (2, 1, 4, 1)
+        """
+        found, owed = [], 1
+        for number, count in enumerate(blocks):
+            owed *= self.first_stride if number == 0 else 2
+            found.append(owed if count else 1)
+            owed = 1 if count else owed
+        return tuple(found)
 
     @classmethod
     def torchvision(cls, **changes: Any) -> Layout:

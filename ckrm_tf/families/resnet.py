@@ -61,19 +61,20 @@ class ResNetFamily(Family):
 
     @cached_property
     def axes(self) -> tuple[Axis, ...]:
-        """See `Family`; the stem belongs to the first stage."""
+        """See `Family`; the stem belongs to the first stage. Stages may go while one stays."""
+        several = sum(stage.blocks > 0 for stage in self.widths.stages) > 1
         found = []
         for name, size in self.widths.items():
             stage, _, part = name.partition("/")
-            found.append(
-                Axis(
-                    name,
-                    size,
-                    "depth" if part == "blocks" else "width",
-                    "stage1" if stage == "stem" else stage,
-                    multiple=self._multiple() if part == "mid" else 1,
-                )
-            )
+            if part == "blocks":
+                floor = int(size > 0 and not several)
+                found.append(Axis(name, size, "depth", stage, floor))
+            elif stage == "stem":
+                found.append(Axis(name, size, "width", "stage1"))
+            else:
+                multiple = self._multiple() if part == "mid" else 1
+                within = f"{stage}/blocks"
+                found.append(Axis(name, size, "width", stage, 1, multiple, within))
         return tuple(found)
 
     def _multiple(self) -> int:

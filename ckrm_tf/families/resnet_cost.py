@@ -69,11 +69,12 @@ def check_input(input_shape: tuple[int, int, int], classes: int, widths: Widths)
             expected="(height, width, channels), each at least 1",
             received=input_shape,
         )
-    smallest = 2 ** len(widths.stages)
+    stages = max((n for n, stage in enumerate(widths.stages, start=1) if stage.blocks), default=0)
+    smallest = 2**stages
     if min(input_shape[:2]) < smallest:
         raise CKRMError(
             "image size too small for the network",
-            expected=f"sides of at least {smallest} pixels ({len(widths.stages)} stages)",
+            expected=f"sides of at least {smallest} pixels ({stages} stages)",
             received=f"{input_shape[0]}x{input_shape[1]}",
         )
     if not isinstance(classes, int) or classes < 2:
@@ -98,8 +99,8 @@ def network_cost(
     if layout.pool:
         size = downsampled(size, 2)
     channels = widths.stem
-    for number, stage in enumerate(widths.stages):
-        stride = layout.first_stride if number == 0 else 2
+    strides = layout.strides([stage.blocks for stage in widths.stages])
+    for stage, stride in zip(widths.stages, strides, strict=True):
         for block in range(stage.blocks):
             first = block == 0
             cost += block_cost(size, channels, stage, stride if first else 1, layout, first=first)

@@ -88,8 +88,11 @@ def resnet(
     """A bottleneck ResNet (He et al. 2015) with any widths, in the CKRM paper's layout by default.
 
     Args:
-        widths: stem filters and, per stage, blocks, mid and out filters.
-        input_shape: (height, width, channels); each side at least 2 to the number of stages.
+        widths: stem filters and, per stage, blocks, mid and out filters. A stage of no blocks is
+            left out; `Layout.strides` says where its stride goes. Without any stage the head reads
+            the stem.
+        input_shape: (height, width, channels); each side at least 2 to the number of the last stage
+            that is there.
         classes: number of outputs, at least 2.
         layout: strides, pooling, biases, kind of 3x3; see `Layout`.
         kernel_regularizer: anything Keras takes, put on every convolution kernel.
@@ -118,8 +121,8 @@ def resnet(
     x = layers.ReLU(name="stem_relu")(x)
     if layout.pool:
         x = layers.MaxPooling2D(3, 2, padding="same", name="stem_pool")(x)
-    for number, stage in enumerate(widths.stages, start=1):
-        stride = layout.first_stride if number == 1 else 2
+    strides = layout.strides([stage.blocks for stage in widths.stages])
+    for number, (stage, stride) in enumerate(zip(widths.stages, strides, strict=True), start=1):
         for block in range(1, stage.blocks + 1):
             first = block == 1
             x = build.block(

@@ -100,6 +100,7 @@ class VGGFamily(Family):
 
     def cost(self, design: Design) -> Cost:
         """See `Family`."""
+        design = self.checked(design)
         height, width, channels = self.input_shape
         least = 2 ** len(self.filters)
         if min(height, width) < least:

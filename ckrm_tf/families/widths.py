@@ -16,22 +16,33 @@ from ckrm_tf.families.resnet_cost import network_cost
 DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
 
-def _check_count(what: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise CKRMError(what, expected="a whole number of at least 1", received=repr(value))
+def _check_count(what: str, value: object, least: int = 1) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise CKRMError(what, expected=f"a whole number of at least {least}", received=repr(value))
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One stage: `blocks` bottlenecks whose 3x3 has `mid` filters and whose last 1x1 has `out`."""
+    """One stage: `blocks` bottlenecks whose 3x3 has `mid` filters and whose last 1x1 has `out`.
+
+    A stage of 0 blocks is absent. It has no filters: its `mid` and `out` become 0, so that networks
+    that differ only there are equal. `Layout.strides` says where its stride goes.
+
+    Example:
+        >>> Stage(0, 8, 32) == Stage(0, 16, 64)
+        True
+    """
 
     blocks: int
     mid: int
     out: int
 
     def __post_init__(self) -> None:
-        for name in ("blocks", "mid", "out"):
-            _check_count(f"stage {name}", getattr(self, name))
+        _check_count("stage blocks", self.blocks, least=0)
+        for name in ("mid", "out"):
+            _check_count(f"stage {name}", getattr(self, name), least=min(self.blocks, 1))
+            if not self.blocks:
+                object.__setattr__(self, name, 0)
 
 
 @dataclass(frozen=True, slots=True)

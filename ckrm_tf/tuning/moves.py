@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Sequence
 
-from ckrm_tf.design.axes import Axis
+from ckrm_tf.design.axes import Axis, settled
 from ckrm_tf.design.design import Design
 from ckrm_tf.families.base import Family
 from ckrm_tf.tuning.history import Outcome
@@ -16,7 +16,7 @@ FINE = 0.9
 
 
 def covers(wide: Design, narrow: Design) -> bool:
-    """Whether `wide` is at least as wide and deep everywhere."""
+    """Whether `wide` is at least as wide and deep everywhere; an absent stage is the narrowest."""
     return all(wide[name] >= number for name, number in narrow.items())
 
 
@@ -25,15 +25,16 @@ def adapt(
 ) -> Design:
     """The design with `new(name, number)` for each number, as near as its axis allows.
 
-    No number grows. Depths stay where the rule leaves them alone.
+    No number grows. Depths stay where the rule leaves them alone. A stage may go, the last may not.
     """
-    return Design(
-        (axis.name, number)
+    found = {
+        axis.name: number
         if axis.kind == "depth" and not rule.depth
-        else (axis.name, axis.fit(new(axis.name, number), number, rule.floor))
+        else axis.fit(new(axis.name, number), number, rule.floor)
         for axis in axes
         for number in (design[axis.name],)
-    )
+    }
+    return settled(found, axes, most=design)
 
 
 def shrunk(
@@ -98,13 +99,16 @@ def _needed(parent: Outcome, rule: Rule, name: str) -> float:
 
 
 def grown_back(parent: Outcome, child: Outcome, rule: Rule, axes: Sequence[Axis]) -> Design:
-    """The lost child with its non-redundant widths half-way back, geometrically."""
+    """The lost child with its non-redundant widths half-way back, geometrically.
+
+    What a stage that is absent there has counts as 1: it comes back narrow and shallow.
+    """
 
     def new(name: str, width: int) -> float:
         signal = child.signals.get(name)
         if signal is not None and signal.redundancy > rule.tolerance:
             return child.design[name]
-        return math.sqrt(child.design[name] * width)
+        return math.sqrt(max(1, child.design[name]) * width)
 
     return adapt(parent.design, axes, rule, new)
 

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import keras_tuner
 
-from ckrm_tf.design.axes import Axis
+from ckrm_tf.design.axes import Axis, settled
 from ckrm_tf.design.design import Design
 from ckrm_tf.families.base import Family
 
@@ -17,7 +17,8 @@ def declare(hp: keras_tuner.HyperParameters, axes: Sequence[Axis], floor: int = 
     """Declare every axis as an integer hyperparameter and return the design that `hp` holds.
 
     Widths range from `floor` to the starting network's on a logarithmic scale, or by the multiples
-    of their axis, depths from 1; the default is the starting network.
+    of their axis, depths from the least of theirs; the default is the starting network. What is
+    drawn for the widths of a stage that is absent makes no difference, and one stage stays.
 
     Args:
         hp: the hyperparameters of a trial.
@@ -29,15 +30,15 @@ def declare(hp: keras_tuner.HyperParameters, axes: Sequence[Axis], floor: int = 
         options: dict[str, Any] = {"default": axis.size}
         if axis.multiple > 1:
             options["step"] = axis.multiple
-        elif axis.kind == "width":
+        elif axis.kind == "width" and axis.size > 0:
             options["sampling"] = "log"
         numbers[axis.name] = hp.Int(axis.name, axis.least(floor), axis.size, **options)
-    return Design(numbers)
+    return design_in(numbers, axes)
 
 
 def design_in(values: Mapping[str, Any], axes: Sequence[Axis]) -> Design:
     """The design among the values of a trial's hyperparameters."""
-    return Design((axis.name, int(values[axis.name])) for axis in axes)
+    return settled(values, axes, most={axis.name: axis.size for axis in axes})
 
 
 class FamilyHyperModel(keras_tuner.HyperModel):

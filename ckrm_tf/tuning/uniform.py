@@ -25,8 +25,9 @@ def propose_uniform(
     """
     smallest_acceptable(history, rule.margin)  # refuses the histories that `propose` refuses
     start = history[0].design
+    widths = [axis.name for axis in family.axes if axis.kind == "width"]
     # The multiplier of a network is read off the last of its widths, usually the largest.
-    last = [axis.name for axis in family.axes if axis.kind == "width"][-1]
+    last = [name for name in widths if start[name]][-1]
     good, bad = 1.0, 0.0
     tried = {outcome.design for outcome in history} | set(running)
     for outcome in history[1:]:
