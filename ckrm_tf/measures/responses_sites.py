@@ -14,7 +14,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from ckrm_tf.measures.kernels import CONVOLUTIONS, DEPTHWISE, SEPARABLE, TRANSPOSED
+from ckrm_tf.measures.folding import LINEAR
 from ckrm_tf.narrowing import keras_graph
 from ckrm_tf.narrowing.plan import Channels
 
@@ -32,7 +32,7 @@ PASSING = (
     layers.AlphaDropout,
 )
 # Layers whose `activation` is the last thing that they do.
-ACTIVATED = (*CONVOLUTIONS, *TRANSPOSED, *DEPTHWISE, *SEPARABLE, layers.Dense, layers.EinsumDense)
+ACTIVATED = (*LINEAR, layers.Dense, layers.EinsumDense)
 
 
 @dataclass(eq=False)
