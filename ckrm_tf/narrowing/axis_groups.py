@@ -105,8 +105,9 @@ def axis_groups(family: Family, model: keras.Model, design: Design | None = None
         CKRMError: a model that is not of this design.
 
     Example:
-        >>> from ckrm_tf.families.vgg import VGGFamily
-        >>> family = VGGFamily((8, 12), (2, 1), (16, 16, 1), 3)
+        >>> from ckrm_tf.families.base import StartOptions
+        >>> from ckrm_tf.families.registry import FAMILIES
+        >>> family = FAMILIES["vgg"](StartOptions(8, 1.5, (2, 1)), (16, 16, 1), 3)
         >>> found = axis_groups(family, family.build(family.start))
         >>> found["stage1/filters"]
         ('stage1_conv1', 'stage1_conv2')
