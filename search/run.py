@@ -98,6 +98,7 @@ def _search(settings: Settings) -> None:
         runner = make_runner(settings, data, folder, progress, family)
         oracle = make_oracle(settings, data, family)
         oracle.scoring = make_scoring(settings, data, folder, runner, progress)
+        oracle.note = progress.note
         tuner = make_tuner(settings, oracle, runner, folder)
         search_all(tuner, progress)
         trials, history = progress.done, outcomes(progress.trainings)

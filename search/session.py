@@ -11,7 +11,7 @@ import keras
 import keras_tuner
 import numpy as np
 
-from ckrm_tf.criteria.registry import criterion
+from ckrm_tf.criteria.registry import signal_rule
 from ckrm_tf.data import Dataset
 from ckrm_tf.data.dataset import Split
 from ckrm_tf.data.folds import search_folds
@@ -86,7 +86,7 @@ def make_runner(
         settings.recipe,
         Journal(folder / "trials.jsonl", family),
         family,
-        criterion=criterion(settings.criterion),
+        signals=signal_rule(settings.criterion),
         weights_dir=folder / "weights",
         on_training=progress.on_training if progress else None,
         folds=search_folds(data, settings.fold_count(data), settings.seed),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from ckrm_tf.criteria.registry import criterion
+from ckrm_tf.criteria.registry import signal_rule
 from ckrm_tf.data import EGD_PREFIX, Dataset
 from ckrm_tf.data.limits import brief
 from ckrm_tf.data.options import Option
@@ -102,7 +102,7 @@ class Settings:
     def __post_init__(self) -> None:
         check_ranges({name: getattr(self, name) for name in RANGES})
         strategy(self.strategy, self.seed)
-        criterion(self.criterion)
+        signal_rule(self.criterion)
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise unknown_name(f"--{name.rstrip('_')}", getattr(self, name), known)

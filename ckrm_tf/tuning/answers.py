@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ckrm_tf.design.design import Design
+from ckrm_tf.errors import CKRMError
+
+
+class NotScorable(CKRMError):
+    """Slices of this network have no scores: the signals decide alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import keras_tuner
@@ -9,7 +11,7 @@ import keras_tuner
 from ckrm_tf.design.design import Design
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.families.base import Family
-from ckrm_tf.tuning.answers import Answer, Score, Stop, Train
+from ckrm_tf.tuning.answers import Answer, NotScorable, Score, Stop, Train
 from ckrm_tf.tuning.history import History, Outcome, Scores, merged
 from ckrm_tf.tuning.metrics import AUC, OBJECTIVE
 from ckrm_tf.tuning.propose import propose
@@ -52,6 +54,7 @@ class CKRMOracle(keras_tuner.Oracle):
         scoring: scores slices of trained networks between trials; None, as in a tuner that knows
             nothing of it, leaves the signals to decide.
         why: the reason of the last proposal.
+        note: told why slices cannot be scored, where they cannot; a warning by default.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class CKRMOracle(keras_tuner.Oracle):
         self.family, self.rule, self.strategy = family, rule or Rule(), strategy
         self.scoring: Scoring | None = None
         self.why = ""
+        self.note: Callable[[str], None] = warnings.warn
         self._observed: dict[str, Outcome] = {}
 
     def observe(self, trial_id: str, outcome: Outcome) -> None:
@@ -112,7 +116,12 @@ class CKRMOracle(keras_tuner.Oracle):
             if self.scoring is None:
                 raise CKRMError("strategy", expected="no scores: none can be had", received=answer)
             before = len(self.scoring.known)
-            self.scoring(answer)
+            try:
+                self.scoring(answer)
+            except NotScorable as error:
+                self.note(str(error))
+                self.scoring = None
+                continue
             if len(self.scoring.known) == before:
                 raise CKRMError("scores", expected="those asked for", received="none")
 

@@ -13,25 +13,27 @@ from pathlib import Path
 import keras
 from keras_tuner.errors import FatalError
 
-from ckrm_tf.criteria.base import Criterion
-from ckrm_tf.criteria.ckrm import ckrm_signal
-from ckrm_tf.criteria.signals import width_signals
+from ckrm_tf.criteria.registry import SignalRule, signal_rule
 from ckrm_tf.data.dataset import Dataset
 from ckrm_tf.design.design import Design
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.families.base import Family
 from ckrm_tf.files import checksum, whole_file
 from ckrm_tf.measures.table import measured_lambdas
+from ckrm_tf.narrowing.responses import evenly
 from ckrm_tf.store.failures import ROOM, interrupted, passing
 from ckrm_tf.store.journal import Journal
 from ckrm_tf.store.owner import no_room
 from ckrm_tf.store.record import COMPLETED, FAILED, Training
+from ckrm_tf.train.batches import scaled
 from ckrm_tf.train.limit import TimedOutError, TimeLimit
 from ckrm_tf.train.recipe import Recipe
 from ckrm_tf.train.trainer import Trainer
 
 # Characters of a file name; file systems take 255.
 LONGEST = 200
+# Training images on which responses are measured.
+SEEN = 256
 
 
 class NoRoomError(CKRMError, FatalError):
@@ -46,7 +48,8 @@ class Runner:
         recipe: the training recipe, the same for every network.
         journal: where trainings are recorded, and looked up instead of being run again.
         family: builds the networks, prices them and says which kernels speak for a width.
-        criterion: makes the signals that steer the search.
+        signals: makes the signals that steer the search, from the model, the family and up to 256
+            training images.
         weights_dir: where the weights of each training are kept, or None to keep none.
         on_training: called with each training, new or looked up, and whether it was new.
         make_trainer: makes the trainer of one architecture on one data set; replaced by other
@@ -65,7 +68,7 @@ class Runner:
         journal: Journal,
         family: Family,
         *,
-        criterion: Criterion = ckrm_signal,
+        signals: SignalRule | None = None,
         weights_dir: Path | None = None,
         on_training: Callable[[Training, bool], None] | None = None,
         make_trainer: Callable[[Design, Recipe, Dataset], Trainer] | None = None,
@@ -76,7 +79,7 @@ class Runner:
     ) -> None:
         self.folds = tuple(folds)
         self.data, self.recipe, self.journal = data, recipe, journal
-        self.family, self.criterion = family, criterion
+        self.family, self.signals = family, signals or signal_rule("ckrm")
         self.weights_dir, self.on_training = weights_dir, on_training
         self.make_trainer = make_trainer or self.plain_trainer
         self.make_callbacks = make_callbacks or (lambda design, seed: ())
@@ -217,7 +220,9 @@ class Runner:
         else:
             trained = trainer.train(seed, [*self._time_limit(), *self.make_callbacks(design, seed)])
         started = time.perf_counter()
-        signals = width_signals(trainer.model, self.family, self.criterion)
+        seen = self.data_of(seed)
+        images = scaled(evenly(seen.train.images, SEEN), seen.scale)
+        signals = self.signals(trainer.model, self.family, images)
         lam = measured_lambdas(trainer.model)
         weights = self._keep(trainer.model, self.weights_path(design, seed))
         return Training(
