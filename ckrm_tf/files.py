@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +12,9 @@ from itertools import count
 from pathlib import Path
 
 from ckrm_tf.errors import CKRMError
+
+# What this file's own writers leave when they are killed: a hidden name with a process's number.
+_LEFTOVER = re.compile(r"\..+\.\d+\.(tmp|part)|\.\d+\.(tmp|part)\..+")
 
 
 def first_unused(folder: Path, name: Callable[[int], str]) -> Path:
@@ -28,12 +33,56 @@ def keep(folder: Path, name: Callable[[int], str], text: str) -> Path:
 
 def write_atomically(path: Path, text: str) -> None:
     """Replace a small file in one step: a crash leaves the old one or the new one, whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    with whole_file(path) as part:
+        part.write_text(text)
+
+
+@contextmanager
+def whole_file(target: Path) -> Iterator[Path]:
+    """A path to write; the file appears as `target` at the end, or not at all after an error.
+
+    Its name ends as the target's does: some writers go by the suffix.
+    """
+    part = target.with_name(f".{os.getpid()}.tmp.{target.name}")
+    try:
+        yield part
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a name is one that a killed writer of this file leaves behind.
+
+    >>> is_leftover(".export1.4711.part"), is_leftover(".bashrc")
+    (True, False)
+    """
+    return _LEFTOVER.fullmatch(name) is not None
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed writers left in a folder; nobody else may write there meanwhile."""
+    if not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        if is_leftover(path.name):
+            remove(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a whole folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def check_unused(folder: Path) -> None:

@@ -28,6 +28,9 @@ COMMANDS = {
     "cost": Command("search.cost", "cost_of", "parameters and MACs of a model, layer by layer"),
     "compare": Command("search.compare", "compare", "guided against unguided search", True),
     "final": Command("search.final", "final", "retrain the result, open the test split", True),
+    "report": Command(
+        "search.report", "report_run", "one page about a run, with figures and checks"
+    ),
 }
 
 

@@ -18,8 +18,11 @@ from ckrm_tf.data.options import Option
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.families.base import Family
 from ckrm_tf.files import write_atomically
-from ckrm_tf.store.folder import open_folder
+from ckrm_tf.store.folder import fresh_sessions, open_folder
+from ckrm_tf.store.owner import owned
 from ckrm_tf.store.record import Training
+from ckrm_tf.train.deterministic import prepare
+from ckrm_tf.tuning.alone import check_alone
 from ckrm_tf.tuning.runner import Runner
 from search.cli import main
 from search.compare_final import Found, confirm_all, finish
@@ -144,12 +147,21 @@ def compare(config: str | None = None, **flags: Annotated[Any, compare_flags]) -
             --hold 3 --random-trainings 40, and those of search.run; --help lists them.
     """
     options, settings = load_options(config, flags)
+    check_alone()
+    with owned(settings.out):
+        _compare(options, settings)
+
+
+def _compare(options: Options, settings: Settings) -> None:
+    """The comparison, in a folder that this process holds."""
+    prepare(settings.deterministic, settings.seed)
     console = Console(width=None if Console().is_terminal else 160)
     data = read_data(console, settings)
     cost = check_fit(settings, data)
     family = settings.network(data.input_shape, data.classes)
     identity = settings.fingerprint() | {"pixels": data_fingerprint(data)}
-    folder = open_folder(settings.out, identity)
+    folder = open_folder(settings.out, identity, settings.free)
+    fresh_sessions(folder)
     show_data(console, data)
     console.print(
         f"start     {family.describe(family.start)}: {cost.params:,} trainable parameters, "

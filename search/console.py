@@ -132,6 +132,10 @@ class Progress:
         if self.status is not None:
             self.status.update(", ".join(p for p in (self._number(), self._left()) if p))
 
+    def note(self, text: str) -> None:
+        """Print a sentence about a training; see `Runner`."""
+        self.console.print(f"    {text}", highlight=False, markup=False, soft_wrap=True)
+
     def epochs(self, design: Design, seed: int, epochs: int) -> keras.callbacks.Callback:
         """A callback that shows how far one training is; plain lines once a minute at most."""
         shown = time.perf_counter()

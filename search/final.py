@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +19,9 @@ from ckrm_tf.design.design import Design
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.families.base import Family
 from ckrm_tf.store.folder import open_folder
+from ckrm_tf.store.opened import log_opening
+from ckrm_tf.store.owner import owned
+from ckrm_tf.train.deterministic import prepare
 from ckrm_tf.tuning.history import outcomes
 from ckrm_tf.tuning.runner import Runner
 from search.cli import main
@@ -26,10 +30,16 @@ from search.final_folds import fold_comparison
 from search.final_stats import ARMS, compare_on, describe_arms, keep_report, show_final
 from search.ranges import check_ranges
 from search.retrain import confirmed, probabilities, train_all
+from search.room import check_room
 from search.run_folder import read_run
 from search.session import check_fit, data_fingerprint, make_runner
 from search.settings import Settings, option_flags
 from search.values import typed
+
+# Of cross-validation: with one training a fold the verdict is too cautious (docs/results.md).
+FOLDS = 10
+SEEDS = 2
+SEEDS_OF_ONE_SPLIT = 5
 
 
 def final_comparison(
@@ -72,10 +82,10 @@ def final_comparison(
 
 def final(
     folder: str,
-    seeds: int = 5,
+    seeds: int | None = None,
     first: int = 1,
     widths: str | Mapping | None = None,
-    folds: int = 0,
+    folds: int = FOLDS,
     **options: Annotated[Any, option_flags],
 ) -> None:
     """Retrain the recommended and the starting network of a finished search; open the test split.
@@ -85,31 +95,50 @@ def final(
 
     Args:
         folder: the --out of an earlier `search.run`.
-        seeds: how many seeds.
+        seeds: how many seeds; by default 2 in each fold, 5 without folds.
         first: the first of them; seeds that the search did not use are free of its luck.
         widths: the candidate as JSON, its widths or its design; the smallest that holds over the
             seeds by default.
-        folds: judge on all training and test images instead, in so many parts, each by networks
-            that have not seen it; writes folds3.json for 3. More images, a narrower interval.
-            Patients stay whole where they are known; else images are dealt out one by one.
+        folds: judge on all training and test images, in so many parts, each by networks that have
+            not seen it; writes folds10.json for 10. More images, a narrower interval. Patients
+            stay whole where they are known; else images are dealt out one by one. 0: on the test
+            split alone; writes final.json.
         options: of the data, where they lie elsewhere now; --help lists them.
     """
     place = Path(str(folder)).expanduser()
+    if seeds is None:
+        seeds = SEEDS if typed("--folds", folds, int) else SEEDS_OF_ONE_SPLIT
     ranges = {"seeds": (1, 1_000), "first": (0, 2**31 - 1), "folds": (0, 1_000)}
     for name, value in (("seeds", seeds), ("first", first), ("folds", folds)):
         check_ranges({name: typed(f"--{name}", value, int)}, ranges)
     settings, pixels = read_run(place, options)
     if folds == 1:
         raise CKRMError("--folds", expected="0, or at least 2", received=folds)
+    with owned(place):
+        _judge(place, settings, pixels, range(first, first + seeds), widths, folds)
+
+
+def _judge(
+    place: Path,
+    settings: Settings,
+    pixels: str,
+    numbers: range,
+    widths: str | Mapping | None,
+    folds: int,
+) -> None:
+    """The whole comparison, in a folder that this process holds."""
+    prepare(settings.deterministic, settings.seed)
+    seeds = len(numbers)
     console = Console(width=None if Console().is_terminal else 160)
     data = read_data(console, settings)
     show_data(console, data)
     if data_fingerprint(data) != pixels:
         raise CKRMError("data", expected="the images the search had", received=f"other {data.name}")
     parts = make_folds(data, folds, settings.seed) if folds else None
-    numbers = range(first, first + seeds)
     family, margin = settings.network(data.input_shape, data.classes), settings.margin
     start = family.start
+    told = check_room(place, family.cost(start).params, len(ARMS) * seeds * max(1, folds))
+    console.print(f"room      {told}", highlight=False)
     with Progress(console, len(ARMS), margin, seeds) as progress:
         runner = make_runner(settings, data, place, progress)
         if widths is None:
@@ -128,7 +157,8 @@ def final(
                 **describe_arms(family, (start, best)),
                 "folds": fold_comparison(runners, start, best, numbers, margin),
             }
-    keep_report(place, f"folds{folds}" if folds else "final", report)
+    path = keep_report(place, f"folds{folds}" if folds else "final", report)
+    log_opening(place, best, path.name)
     show_final(console, report)
 
 
@@ -145,7 +175,7 @@ def _read(text: Any, family: Family) -> Design:
 
 def _candidate(settings: Settings, runner: Runner, seeds: Sequence[int]) -> Design:
     """The smallest network of the search that holds over the seeds."""
-    history = outcomes(t for t in runner.journal.read() if t.epochs == settings.epochs)
+    history = outcomes(t for t in runner.journal.current() if t.epochs == settings.epochs)
     return confirmed(runner, history, seeds, settings.margin)
 
 
@@ -161,7 +191,9 @@ def _fold_runners(
         console.rule(f"{part.name}: {len(part.test)} images to judge", align="left")
         check_fit(settings, part)
         place = open_folder(str(folder / f"fold{number}"), {"pixels": data_fingerprint(part)})
-        yield make_runner(settings, part, place, progress)
+        # Nothing is chosen here any more: all images but the judged ones are trained on.
+        whole = replace(settings, score_share=0.0, folds=0)
+        yield make_runner(whole, part, place, progress)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "l1": (0, 1_000_000),
     "shift": (0, 16_384),
     "multiple": (1, 65_536),
+    "training_timeout": (0.001, 1_000_000_000),
 }
 
 # A network of more stages has no pixel left.

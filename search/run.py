@@ -15,15 +15,20 @@ from rich.console import Console
 from ckrm_tf.data import Dataset
 from ckrm_tf.export import export_model
 from ckrm_tf.families.base import Family
-from ckrm_tf.files import first_unused, write_atomically
+from ckrm_tf.files import checksum, first_unused, write_atomically
 from ckrm_tf.judge import select
-from ckrm_tf.store.folder import open_folder
+from ckrm_tf.store.folder import fresh_sessions, open_folder
+from ckrm_tf.store.owner import owned
+from ckrm_tf.train.deterministic import prepare
+from ckrm_tf.tuning.alone import check_alone
 from ckrm_tf.tuning.history import Outcome, outcomes
 from ckrm_tf.tuning.runner import Runner
 from search.brought import bring
 from search.cli import main
 from search.console import Progress, count, read_data, show_data, show_trials
+from search.finished import SUMMARY, WEIGHTS, known_export, show_finished
 from search.retrain import retrained
+from search.room import check_room
 from search.session import (
     check_fit,
     data_fingerprint,
@@ -51,6 +56,14 @@ def run(config: str | None = None, **flags: Annotated[Any, run_flags]) -> None:
             --image-size 48 --scale 4095 ...; --help lists them.
     """
     settings = load_settings(config, flags)
+    check_alone()
+    with owned(settings.out):
+        _search(settings)
+
+
+def _search(settings: Settings) -> None:
+    """The whole search, in a folder that this process holds."""
+    prepare(settings.deterministic, settings.seed)
     console = Console(width=None if Console().is_terminal else 160)
     brought = bring(console, settings) if settings.model else None
     if brought is not None:
@@ -63,16 +76,22 @@ def run(config: str | None = None, **flags: Annotated[Any, run_flags]) -> None:
         family = brought.family(console, settings, data)
     cost = check_fit(settings, data, family)
     identity = settings.fingerprint() | {"pixels": data_fingerprint(data)}
+    identity["folds"] = settings.fold_count(data)
     if brought is not None:
         identity["model_file"] = brought.digest
-    folder = open_folder(settings.out, identity)
+    folder = open_folder(settings.out, identity, settings.free)
     show_data(console, data)
+    if show_finished(console, folder, settings, family):
+        return
+    fresh_sessions(folder)
+    told = check_room(folder, cost.params, settings.trials * settings.seeds + settings.confirm)
     console.print(
         f"start     {family.describe(family.start)}: {cost.params:,} trainable parameters, "
         f"{count(cost.macs)} MACs\n"
         f"budget    {settings.trials} trials, {settings.seeds} seed(s) each, "
         f"{settings.epochs} epochs\n"
-        f"folder    {folder} (the same command goes on where it stopped)",
+        f"folder    {folder} (the same command goes on where it stopped)\n"
+        f"room      {told}",
         highlight=False,
     )
     with Progress(console, settings.trials, settings.margin, settings.seeds) as progress:
@@ -149,20 +168,20 @@ def finish(
         "versions": _versions(),
         "machine": platform.platform(),
     }
-    export = first_unused(folder, lambda n: f"export{n}")
-    model = _load(settings, runner, best)
-    exported = export_model(
-        model,
-        export,
+    mark = {WEIGHTS: checksum(weights_of(settings, runner, best)[0])}
+    exported = known_export(folder, mark) or export_model(
+        _load(settings, runner, best),
+        first_unused(folder, lambda n: f"export{n}"),
         design=best.design,
         family=runner.family,
         class_names=data.class_names,
         scale=data.scale,
         input_shape=data.input_shape,
         images=data.val.images[:16],
+        metadata=mark,
     )
-    report["export"] = export.name
-    write_atomically(folder / "summary.json", json.dumps(report, indent=2, default=str) + "\n")
+    report |= {"export": exported.folder.name, "asked": settings.free}
+    write_atomically(folder / SUMMARY, json.dumps(report, indent=2, default=str) + "\n")
     for title, row in zip(("start", "recommended"), rows, strict=True):
         console.print(
             f"{title:<12} {row['widths_text']}: {row['params']:,} params "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from ckrm_tf.data.limits import brief
 from ckrm_tf.errors import CKRMError
-from ckrm_tf.store.folder import LATER
+from ckrm_tf.store.folder import LATER, MARKER, read_marker
 from search.settings import Settings, make_settings
 
 
@@ -25,10 +24,10 @@ def read_run(place: Path, options: Mapping[str, Any]) -> tuple[Settings, str]:
         CKRMError: no folder of a search, a damaged one, the search over a given model, or options
             that change the data.
     """
-    marker = place / "run.json"
+    marker = place / MARKER
     if not marker.is_file():
         raise CKRMError("run folder", expected="a folder of search.run", received=brief(place))
-    identity = _read(marker)
+    identity, free = read_marker(marker)
     if "model_file" in identity:
         raise CKRMError(
             brief(place),
@@ -37,7 +36,7 @@ def read_run(place: Path, options: Mapping[str, Any]) -> tuple[Settings, str]:
             hint="It may have seen any image and is not trained anew: no folds, no fresh seeds.",
         )
     pixels = identity.pop("pixels", None)
-    settings = make_settings([(marker.name, identity)])
+    settings = make_settings([(marker.name, identity | free)])
     # Version 0.1 did not have those of LATER.
     lost = sorted({*settings.fingerprint()} - {*identity, *LATER})
     if lost or not isinstance(pixels, str):
@@ -49,16 +48,6 @@ def read_run(place: Path, options: Mapping[str, Any]) -> tuple[Settings, str]:
             expected = f"{before.get(name)}, as the search had it"
             raise CKRMError(f"--{name}", expected=expected, received=value)
     return said, pixels
-
-
-def _read(marker: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(marker.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise _damaged(marker, brief(error, 60)) from error
-    if not isinstance(found, dict):
-        raise _damaged(marker, type(found).__name__)
-    return found
 
 
 def _damaged(marker: Path, received: str) -> CKRMError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,8 @@ def make_runner(
         weights_dir=folder / "weights",
         on_training=progress.on_training if progress else None,
         folds=search_folds(data, settings.fold_count(data), settings.seed),
+        limit=settings.training_timeout,
+        note=progress.note if progress else warnings.warn,
     )
 
     def callbacks(design: Design, seed: int) -> list[keras.callbacks.Callback]:

@@ -31,7 +31,7 @@ CHOICES = {
 }
 
 # Settings that may change between a run and its continuation: none changes a training's result.
-FREE = ("trials", "out", "tensorboard", "penalty", "no_test")
+FREE = ("trials", "out", "tensorboard", "penalty", "no_test", "training_timeout")
 
 # Settings that only a search over a given model has.
 OF_MODEL = (
@@ -83,6 +83,8 @@ class Settings:
     learning_rate: float
     l1: float
     shift: int
+    deterministic: bool
+    training_timeout: float | None
     out: str
     tensorboard: bool
     model: str | None
@@ -199,6 +201,11 @@ class Settings:
             for k, v in values.items()
             if k not in (*FREE, *unused)
         }
+
+    @property
+    def free(self) -> dict[str, Any]:
+        """The settings that may change when a run goes on; changes are logged in its folder."""
+        return {name: getattr(self, name) for name in FREE if name != "out"}
 
 
 KEYS = tuple(f.name.rstrip("_") for f in fields(Settings) if f.name != "options")

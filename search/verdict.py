@@ -84,7 +84,7 @@ def weights_of(settings: Settings, runner: Runner, outcome: Outcome) -> list[Pat
     seeds = range(settings.seed, settings.seed + settings.most_seeds)
     trained = sorted(
         training.seed
-        for training in runner.journal.read()
+        for training in runner.journal.current()
         if training.design == outcome.design
         and training.status == COMPLETED
         and training.epochs == settings.epochs

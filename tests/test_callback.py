@@ -12,6 +12,7 @@ from keras import layers
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.measures.callback import CKRMCallback
 from ckrm_tf.measures.redundancy import ckrm
+from ckrm_tf.measures.similarity import energy_epsilon
 from ckrm_tf.measures.table import measure
 from ckrm_tf.train.trainer import TrainingNetwork
 
@@ -43,7 +44,8 @@ class Spy(keras.callbacks.Callback):
         self.by_hand, self.logged = [], []
 
     def on_epoch_end(self, epoch, logs=None):
-        self.by_hand.append(ckrm(self.model.get_layer("first").kernel.numpy(), 0.4))
+        kernel = self.model.get_layer("first").kernel.numpy()
+        self.by_hand.append(ckrm(kernel, 0.4, energy_epsilon(kernel)))
         self.logged.append(dict(logs))
 
 
@@ -60,7 +62,7 @@ def test_lambda_of_every_epoch_in_history_and_in_later_callbacks():
 def test_values_agree_with_the_table():
     model = network()
     history = fit(model, CKRMCallback(threshold=0.4, epsilon=1e-3, pointwise=True))
-    table = measure(model, 0.4, 1e-3, pointwise=True).set_index("name")["lambda"]
+    table = measure(model, threshold=0.4, epsilon=1e-3, pointwise=True).set_index("name")["lambda"]
     assert {k.removeprefix("lambda/"): v[-1] for k, v in history.items() if "/" in k} == dict(table)
 
 
@@ -116,7 +118,7 @@ def test_tensorboard_reads_scalars_and_histograms_back(tmp_path):
     np.testing.assert_allclose(values, np.array(history["lambda/first"])[[0, 2, 3]], rtol=1e-6)
     histogram = make_ndarray(events.Tensors("omega/first")[-1].tensor_proto)
     assert histogram[:, 2].sum() == 8 * 7 / 2  # every pair is in one bin
-    found = measure(model, 0.4).set_index("name").loc["first"]
+    found = measure(model, threshold=0.4).set_index("name").loc["first"]
     assert histogram[-1, 1] == pytest.approx(found["max"], abs=1e-5)
 
 

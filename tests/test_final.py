@@ -121,11 +121,3 @@ def test_bad_numbers_are_refused_before_training(run_folder, flags, named):
     _, folder = run_folder
     with pytest.raises(CKRMError, match=named):
         final(str(folder), **flags)
-
-
-def test_patients_are_not_dealt_out(tmp_path):
-    settings = load_settings(None, {"data": "egd-cxr:somewhere"})
-    folder = open_folder(str(tmp_path / "run"), settings.fingerprint() | {"pixels": "any"})
-    # Before any film is decoded: there is none.
-    with pytest.raises(CKRMError, match="split by patient"):
-        final(str(folder), folds=2)

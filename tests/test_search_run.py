@@ -25,7 +25,7 @@ from search.verdict import weights_of
 
 FLAGS = [
     "--trials=3", "--filters=8", "--growth=1", "--blocks=[1,1]", "--epochs=1", "--batch_size=16",
-    "--margin=0.99", "--confirm=0", "--floor=2", "--image_size=16",
+    "--margin=0.99", "--confirm=0", "--floor=2", "--image_size=16", "--strategy=signals",
 ]  # fmt: skip
 
 # Seconds for one run; ten times what a busy two-core machine takes.

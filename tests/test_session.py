@@ -34,7 +34,7 @@ def training(widths=WIDTHS, seed=1, auc=0.9, **changes) -> Training:
 def test_a_new_folder_is_made_and_may_be_gone_on_with(tmp_path):
     out = tmp_path / "a" / "b"
     assert open_folder(str(out), IDENTITY) == out
-    assert json.loads((out / "run.json").read_text()) == IDENTITY
+    assert json.loads((out / "run.json").read_text()) == {"schema": 1, **IDENTITY}
     (out / "trials.jsonl").write_text("")
     assert open_folder(str(out), dict(IDENTITY)) == out
 

@@ -291,6 +291,7 @@ def test_the_fingerprint_changes_with_everything_that_changes_a_result_and_nothi
     base = load_settings(None, {}).fingerprint()
     assert load_settings(None, {"epochs": 3}).fingerprint() != base
     assert load_settings(None, {"blocks": [3, 4, 6, 2]}).fingerprint() != base
-    free = {"trials": 3, "out": "elsewhere", "tensorboard": True}
+    free = {"trials": 3, "out": "elsewhere", "tensorboard": True, "penalty": 1.0}
+    free |= {"training_timeout": 9.0, "no_test": True}
     assert set(free) == set(FREE)
     assert load_settings(None, free).fingerprint() == base

@@ -24,7 +24,12 @@ LEAST = 1e-6
 
 
 def mended(
-    channels: Channels, alive: np.ndarray, grams: Mapping[int, Gram], ridge: float = RIDGE
+    channels: Channels,
+    alive: np.ndarray,
+    grams: Mapping[int, Gram],
+    ridge: float = RIDGE,
+    *,
+    of_all: bool = False,
 ) -> dict[int, np.ndarray]:
     """New values, in the old shape, of the kernels whose inputs are narrowed, by `id`.
 
@@ -33,6 +38,7 @@ def mended(
         alive: the units that stay, from `Channels.alive`.
         grams: from `gram_matrices`.
         ridge: a, as a share of the mean energy of a kept channel.
+        of_all: a is a share of the mean energy of all channels, so the same at every width.
     """
     found: dict[int, np.ndarray] = {}
     for gram in grams.values():
@@ -45,20 +51,26 @@ def mended(
         moved = np.moveaxis(value, read.axis, 0)
         shape = moved.shape
         if read.groups > 1:
-            new = _grouped(moved, gram, keeps, max(ridge, LEAST))
+            new = _grouped(moved, gram, keeps, max(ridge, LEAST), of_all)
         else:
             rows = moved.reshape(gram.repeats, len(keeps), -1)
             new = rows.copy()
-            weights = regression(gram.products, keeps, max(ridge, LEAST))
+            level = level_of(gram.products, keeps, max(ridge, LEAST), of_all)
+            weights = regression(gram.products, keeps, level)
             new[:, keeps] += np.matmul(weights, rows[:, ~keeps])
         found[id(read.variable)] = np.moveaxis(new.reshape(shape), 0, read.axis).astype(dtype)
     return found
 
 
-def regression(products: np.ndarray, keeps: np.ndarray, ridge: float) -> np.ndarray:
+def level_of(products: np.ndarray, keeps: np.ndarray, ridge: float, of_all: bool = False) -> float:
+    """a: a share of the mean energy of a kept channel, or of all."""
+    energies = np.diag(products) if of_all else np.diag(products)[keeps]
+    return ridge * max(float(np.mean(energies)), 1e-30)
+
+
+def regression(products: np.ndarray, keeps: np.ndarray, level: float) -> np.ndarray:
     """B of (kept, removed): the ridge regression from kept to removed channels."""
     kept = products[np.ix_(keeps, keeps)]
-    level = ridge * max(float(np.mean(np.diag(kept))), 1e-30)
     solved: np.ndarray = linalg.cho_solve(
         factor(kept, level), products[np.ix_(keeps, ~keeps)], check_finite=False
     )
@@ -84,7 +96,9 @@ def factor(products: np.ndarray, level: float) -> tuple[np.ndarray, bool]:
     return found
 
 
-def _grouped(moved: np.ndarray, gram: Gram, keeps: np.ndarray, ridge: float) -> np.ndarray:
+def _grouped(
+    moved: np.ndarray, gram: Gram, keeps: np.ndarray, ridge: float, of_all: bool
+) -> np.ndarray:
     """Each group's filters read a block of channels of their own; the same positions stay."""
     groups = gram.read.groups
     size = len(keeps) // groups
@@ -96,6 +110,7 @@ def _grouped(moved: np.ndarray, gram: Gram, keeps: np.ndarray, ridge: float) -> 
             slice(group * filters, (group + 1) * filters),
         )
         part = keeps[block]
-        weights = regression(gram.products[block, block], part, ridge)
+        products = gram.products[block, block]
+        weights = regression(products, part, level_of(products, part, ridge, of_all))
         new[part, ..., columns] += np.tensordot(weights, moved[~part, ..., columns], axes=1)
     return new

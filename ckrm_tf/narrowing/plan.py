@@ -135,6 +135,12 @@ class Channels:
         """Weights that are not trained, moving statistics among them, one term a weight."""
         return self._sizes(self.model.non_trainable_weights)
 
+    @cached_property
+    def largest(self) -> int:
+        """Numbers in the largest tensor of one image: what a batch costs in memory."""
+        whole = self.alive(self.all())
+        return max(self.value(term, whole) for term in self.trace.activations)
+
     def _sizes(self, variables: Iterable[Any]) -> list[Term]:
         wanted = {id(v) for v in variables}
         found = []

@@ -10,7 +10,7 @@ from typing import Any
 from ckrm_tf.design.design import Design
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.families.base import Family
-from ckrm_tf.store.record import SCHEMA, Training
+from ckrm_tf.store.record import COMPLETED, SCHEMA, Training
 
 
 class Journal:
@@ -26,10 +26,13 @@ class Journal:
 
     def __init__(self, path: Path, family: Family) -> None:
         self.path, self.family = Path(path), family
-        self._trainings = {t.key: t for t in self.read()}
+        self._trainings: dict[tuple[Design, int, int], Training] = {}
+        for training in self.read():
+            _count(self._trainings, training)
+        self._here: set[tuple[Design, int, int]] = set()
 
     def read(self) -> list[Training]:
-        """Every whole line, in order.
+        """Every whole line, in order; see also `current`.
 
         Raises:
             CKRMError: a line that is whole but not a training: the file is not a journal; or one
@@ -49,7 +52,7 @@ class Journal:
                     raise ValueError("another schema")
                 design = self.family.from_record(data).to_dict()
                 trainings.append(Training.from_dict(data | {"design": design}))
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
                 later = isinstance(data, dict) and data.get("schema", SCHEMA) != SCHEMA
                 raise CKRMError(
                     f"{self.path.name}, line {number}",
@@ -59,6 +62,13 @@ class Journal:
                 ) from error
         return trainings
 
+    def current(self) -> list[Training]:
+        """One training for each network, seed and number of epochs, in the order of their first.
+
+        Where there are several, the last success counts, or else the last failure.
+        """
+        return list(self._trainings.values())
+
     def __len__(self) -> int:
         return len(self._trainings)
 
@@ -66,18 +76,32 @@ class Journal:
         """The training recorded with these settings, if any."""
         return self._trainings.get((design, seed, epochs))
 
+    def is_new(self, training: Training) -> bool:
+        """Whether it was recorded since the journal was opened."""
+        return training.key in self._here
+
     def append(self, training: Training) -> None:
-        """Record one training for good."""
+        """Record one training for good.
+
+        Raises:
+            OSError: the disk is full, or the file cannot be written; it is left as it was.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         record = training.to_dict() | self.family.to_record(training.design)
         line = json.dumps(record).encode()
-        with self.path.open("ab+") as file:
-            if file.tell() and self._torn(file):
-                line = b"\n" + line
-            file.write(line + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        self._trainings[training.key] = training
+        # Unbuffered: a buffer would try again to write what has failed.
+        with self.path.open("ab+", buffering=0) as file:
+            end = file.seek(0, os.SEEK_END)
+            rest = memoryview((b"\n" if end and self._torn(file) else b"") + line + b"\n")
+            try:
+                while rest:
+                    rest = rest[file.write(rest) :]
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(end)
+                raise
+        _count(self._trainings, training)
+        self._here.add(training.key)
 
     @staticmethod
     def _torn(file: Any) -> bool:
@@ -85,9 +109,16 @@ class Journal:
         return file.read(1) != b"\n"
 
 
+def _count(found: dict[tuple[Design, int, int], Training], training: Training) -> None:
+    """Enter a training, unless it is a failure of what has succeeded."""
+    before = found.get(training.key)
+    if before is None or before.status != COMPLETED or training.status == COMPLETED:
+        found[training.key] = training
+
+
 def _is_json(line: bytes) -> bool:
     try:
         json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True

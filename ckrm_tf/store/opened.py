@@ -13,6 +13,7 @@ from ckrm_tf.errors import CKRMError
 from ckrm_tf.files import write_atomically
 
 FILE = "test_split.json"
+LOG = "openings.jsonl"
 
 
 @dataclass(frozen=True)
@@ -68,4 +69,19 @@ def remember(
         "lines": list(lines),
     }
     write_atomically(folder / FILE, json.dumps(record, indent=2, default=str) + "\n")
+    log_opening(folder, design, FILE)
     return opened
+
+
+def log_opening(folder: Path, design: Design, report: str) -> None:
+    """Add a line to the folder's list of openings: when, for which candidate, in which report.
+
+    A report that is in the list already was not opened anew.
+    """
+    path = folder / LOG
+    lines = path.read_text().splitlines() if path.exists() else []
+    if any(f'"report": {json.dumps(report)}' in line for line in lines):
+        return
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    line = json.dumps({"report": report, "when": when, "design": design.to_dict()})
+    write_atomically(path, "\n".join([*lines, line]) + "\n")

@@ -31,6 +31,10 @@ class Training:
             it tells more than wall time.
         reason: why it failed.
         fold: which of the folds it validated on, from 0; None without folds.
+        retryable: what kind of passing failure it was (`ckrm_tf.store.failures`): it is tried again
+            when the search goes on. None where the failure is the network's own.
+        limit: the seconds it was given, where it failed because it took longer.
+        weights: SHA-256 of the file of its weights, None where none were kept.
         finished: when, ISO 8601 in UTC.
     """
 
@@ -50,6 +54,9 @@ class Training:
     measure_seconds: float = 0.0
     cpu_seconds: float = 0.0
     reason: str | None = None
+    retryable: str | None = None
+    limit: float | None = None
+    weights: str | None = None
     finished: str = ""
     fold: int | None = None
 
@@ -74,7 +81,30 @@ class Training:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Training:
-        """The inverse of `to_dict`; keys that this version does not know are passed over."""
+        """The inverse of `to_dict`; keys that this version does not know are passed over.
+
+        Raises:
+            KeyError, TypeError, ValueError: no training.
+        """
         known = {k: v for k, v in data.items() if k in cls.__dataclass_fields__}
         signals = {k: Signal(**s) for k, s in data.get("signals", {}).items()}
-        return cls(**known | {"design": Design.from_dict(data["design"]), "signals": signals})
+        found = cls(**known | {"design": Design.from_dict(data["design"]), "signals": signals})
+        found._check()
+        return found
+
+    def _check(self) -> None:
+        """Raise a `ValueError` for values that no training has."""
+        counts = (self.seed, self.epochs, self.params, self.macs, self.steps)
+        numbers = [self.setup_seconds, self.step_seconds, self.measure_seconds, self.cpu_seconds]
+        numbers += [n for s in self.signals.values() for n in (s.redundancy, s.needed, s.excess)]
+        numbers += self.lam.values()
+        numbers += [n for n in (self.val_auc, self.loss, self.limit) if n is not None]
+        texts = [self.finished, *(t for t in (self.reason, self.retryable, self.weights) if t)]
+        whole = all(type(n) is int and n >= 0 for n in counts)
+        plain = all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers)
+        if not (whole and plain and all(isinstance(t, str) for t in texts)):
+            raise ValueError("a value of another type")
+        if self.status not in (COMPLETED, FAILED):
+            raise ValueError(f"status {str(self.status)[:20]}")
+        if self.status == COMPLETED and (self.val_auc is None or not 0 <= self.val_auc <= 1):
+            raise ValueError("no AUC")

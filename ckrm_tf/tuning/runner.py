@@ -4,27 +4,38 @@ from __future__ import annotations
 
 import hashlib
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import keras
+from keras_tuner.errors import FatalError
 
 from ckrm_tf.criteria.base import Criterion
 from ckrm_tf.criteria.ckrm import ckrm_signal
 from ckrm_tf.criteria.signals import width_signals
 from ckrm_tf.data.dataset import Dataset
 from ckrm_tf.design.design import Design
+from ckrm_tf.errors import CKRMError
 from ckrm_tf.families.base import Family
+from ckrm_tf.files import checksum, whole_file
 from ckrm_tf.measures.table import measured_lambdas
+from ckrm_tf.store.failures import ROOM, interrupted, passing
 from ckrm_tf.store.journal import Journal
+from ckrm_tf.store.owner import no_room
 from ckrm_tf.store.record import COMPLETED, FAILED, Training
+from ckrm_tf.train.limit import TimedOutError, TimeLimit
 from ckrm_tf.train.recipe import Recipe
 from ckrm_tf.train.trainer import Trainer
 
 # Characters of a file name; file systems take 255.
 LONGEST = 200
+
+
+class NoRoomError(CKRMError, FatalError):
+    """The disk is full: the search ends, since no further training could be kept."""
 
 
 class Runner:
@@ -43,6 +54,8 @@ class Runner:
         make_callbacks: makes the Keras callbacks of one training from its design and seed.
         folds: data sets of which the trainings with seeds 1, 2, ... see one each, in turn; without
             them all see `data`.
+        limit: seconds that one training may take, None for no end.
+        note: told in a sentence what is trained again, and why; a warning by default.
     """
 
     def __init__(
@@ -58,6 +71,8 @@ class Runner:
         make_trainer: Callable[[Design, Recipe, Dataset], Trainer] | None = None,
         make_callbacks: Callable[[Design, int], Sequence[keras.callbacks.Callback]] | None = None,
         folds: Sequence[Dataset] = (),
+        limit: float | None = None,
+        note: Callable[[str], None] = warnings.warn,
     ) -> None:
         self.folds = tuple(folds)
         self.data, self.recipe, self.journal = data, recipe, journal
@@ -65,6 +80,8 @@ class Runner:
         self.weights_dir, self.on_training = weights_dir, on_training
         self.make_trainer = make_trainer or self.plain_trainer
         self.make_callbacks = make_callbacks or (lambda design, seed: ())
+        self.limit, self.note = limit, note
+        self._sound: set[tuple[Design, int, int]] = set()
         self._trainer: tuple[Design, Recipe, int | None, Trainer] | None = None
 
     def build(self, design: Design) -> keras.Model:
@@ -85,13 +102,52 @@ class Runner:
         return self.data if fold is None else self.folds[fold]
 
     def run(self, design: Design, seed: int, epochs: int | None = None) -> Training:
-        """Train once, or return the journal's record of it; a failure is a record too."""
+        """Train once, or return the journal's record of it; a failure is a record too.
+
+        A failure that passes is tried again by the next process, one that took too long under a
+        larger limit, a success whose weights are not those recorded at once.
+
+        Raises:
+            NoRoomError: the disk is full.
+        """
         epochs = epochs or self.recipe.epochs
-        known = self.journal.find(design, seed, epochs)
+        known = self._known(design, seed, epochs)
         training = known or self._train(design, seed, epochs)
         if self.on_training is not None:
             self.on_training(training, known is None)
         return training
+
+    def _known(self, design: Design, seed: int, epochs: int) -> Training | None:
+        """The journal's record, if it still holds."""
+        found = self.journal.find(design, seed, epochs)
+        if found is None:
+            return None
+        if found.status == COMPLETED:
+            why = None if self._has_weights(found) else "its weights are not those recorded"
+        elif self.journal.is_new(found):
+            why = None
+        elif found.retryable:
+            why = f"it failed for {found.retryable}"
+        elif found.limit is not None and (self.limit is None or self.limit > found.limit):
+            why = f"it had {found.limit:g} s"
+        else:
+            why = None
+        if why is None:
+            return found
+        self.note(f"{self.family.describe(design)}, seed {seed}, is trained again: {why}")
+        return None
+
+    def _has_weights(self, training: Training) -> bool:
+        """Whether the weights are those of the record; earlier versions recorded no checksum."""
+        path = self.weights_path(training.design, training.seed)
+        if path is None or training.key in self._sound:
+            return True
+        if not path.is_file():
+            return False
+        sound = training.weights is None or checksum(path) == training.weights
+        if sound:
+            self._sound.add(training.key)
+        return sound
 
     def release(self) -> None:
         """Forget the architecture in memory: called when a trial ends, so that memory is freed."""
@@ -118,6 +174,10 @@ class Runner:
         try:
             training = self._train_and_measure(design, seed, epochs, cost.params, cost.macs)
         except Exception as error:  # whatever a training dies of is recorded; the search goes on
+            if interrupted(error):
+                raise KeyboardInterrupt from error
+            retryable = passing(error)
+            limit = error.limit if isinstance(error, TimedOutError) else None
             self.release()
             training = Training(
                 design,
@@ -128,12 +188,25 @@ class Runner:
                 cost.macs,
                 setup_seconds=time.perf_counter() - started,
                 reason=f"{type(error).__name__}: {error}"[:500],
+                retryable=retryable,
+                limit=limit,
                 finished=_now(),
             )
         spent = time.process_time() - cpu
-        training = replace(training, cpu_seconds=spent, fold=self.fold_of(seed))
-        self.journal.append(training)
-        return training
+        self._record(replace(training, cpu_seconds=spent, fold=self.fold_of(seed)))
+        return self.journal.find(design, seed, epochs) or training
+
+    def _record(self, training: Training) -> None:
+        try:
+            self.journal.append(training)
+        except OSError as error:
+            if passing(error) != ROOM:
+                raise
+            raise no_room(str(self.journal.path.parent), NoRoomError) from error
+        if training.retryable == ROOM:
+            raise no_room(str(self.journal.path.parent), NoRoomError)
+        if training.status == COMPLETED:
+            self._sound.add(training.key)
 
     def _train_and_measure(
         self, design: Design, seed: int, epochs: int, params: int, macs: int
@@ -142,14 +215,11 @@ class Runner:
         if self.family.given(design):
             trained = trainer.judge()
         else:
-            trained = trainer.train(seed, self.make_callbacks(design, seed))
+            trained = trainer.train(seed, [*self._time_limit(), *self.make_callbacks(design, seed)])
         started = time.perf_counter()
         signals = width_signals(trainer.model, self.family, self.criterion)
         lam = measured_lambdas(trainer.model)
-        path = self.weights_path(design, seed)
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            trainer.model.save_weights(path)
+        weights = self._keep(trainer.model, self.weights_path(design, seed))
         return Training(
             design,
             seed,
@@ -165,8 +235,22 @@ class Runner:
             setup_seconds=trained.setup_seconds,
             step_seconds=trained.step_seconds,
             measure_seconds=time.perf_counter() - started,
+            weights=weights,
             finished=_now(),
         )
+
+    def _time_limit(self) -> list[keras.callbacks.Callback]:
+        return [] if self.limit is None else [TimeLimit(self.limit)]
+
+    @staticmethod
+    def _keep(model: keras.Model, path: Path | None) -> str | None:
+        """Write a model's weights; their checksum."""
+        if path is None:
+            return None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as part:
+            model.save_weights(part)
+            return checksum(part)
 
     def _trainer_of(self, design: Design, epochs: int, seed: int) -> Trainer:
         """The trainer of this architecture: traced once for all its seeds of one fold."""

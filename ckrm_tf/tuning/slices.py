@@ -95,7 +95,7 @@ class SliceScorer:
             return model
         paths = [
             runner.weights_path(design, t.seed)
-            for t in runner.journal.read()
+            for t in runner.journal.current()
             if t.design == design and t.val_auc is not None
         ]
         path = next((p for p in paths if p is not None and p.exists()), None)

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import keras_tuner
+from keras_tuner.engine.trial import TrialStatus
 from keras_tuner.errors import FailedTrialError
 
 from ckrm_tf.files import first_unused
 from ckrm_tf.store.record import FAILED, Training
+from ckrm_tf.tuning.alone import check_alone
 from ckrm_tf.tuning.history import outcomes
 from ckrm_tf.tuning.metrics import trial_metrics
 from ckrm_tf.tuning.oracle import REPEAT, CKRMOracle
@@ -23,7 +25,7 @@ class CKRMTuner(keras_tuner.engine.base_tuner.BaseTuner):
 
     A search resumes by being run again: the oracle proposes what it proposed, and the runner
     finds those trainings in its journal. KerasTuner's own files are written beside, into a new
-    folder each time: its reload is not needed, and nothing is overwritten.
+    folder each time: its reload is not needed. The commands remove those of earlier starts.
 
     Args:
         oracle: a `CKRMOracle`, or any other.
@@ -49,6 +51,7 @@ class CKRMTuner(keras_tuner.engine.base_tuner.BaseTuner):
         hopeless: float | None = None,
         extra_metrics: Callable[[dict[str, float]], dict[str, float]] | None = None,
     ) -> None:
+        check_alone()
         self.runner, self.seeds, self.penalty = runner, tuple(seeds), penalty
         self.hopeless, self.extra_metrics = hopeless, extra_metrics
         self._bar: float | None = None
@@ -84,6 +87,14 @@ class CKRMTuner(keras_tuner.engine.base_tuner.BaseTuner):
         if self._bar is None and self.hopeless is not None:
             self._bar = metrics["val_auc"] - self.hopeless
         return metrics | (self.extra_metrics(metrics) if self.extra_metrics else {})
+
+    def _try_run_and_update_trial(self, trial: Any, *args: Any, **kwargs: Any) -> None:
+        """KerasTuner's, which prints a traceback for each failed trial: the journal has why."""
+        try:
+            self._run_and_update_trial(trial, *args, **kwargs)
+            trial.status = TrialStatus.COMPLETED
+        except FailedTrialError as error:
+            trial.status, trial.message = TrialStatus.FAILED, str(error)
 
     def _seeds_of(self, values: dict[str, Any]) -> list[int]:
         """The trial's seeds: a network tried again gets those that follow."""

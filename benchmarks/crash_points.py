@@ -1,0 +1,274 @@
+"""Kill a search at its n-th write, start it again, and see whether anything was lost.
+
+    python benchmarks/crash_points.py --points 1000
+    python benchmarks/crash_points.py --points 50 --commands
+
+A process that has imported TensorFlow, and computed nothing with it, forks one child for each
+start; the child runs the command on real files. An audit hook counts what Python opens for
+writing, renames, makes and removes in the run folder, and the child kills itself (SIGKILL) just
+before its n-th; every third child is killed from outside after a random time instead, which also
+falls into the writing of HDF5 and of SavedModels. With --commands each start is a new process, as
+a user starts it, killed after a random time.
+
+After each kill: every line of the journal that was whole is still there, byte for byte; no training
+is recorded twice; the networks are those that an uninterrupted search proposed, with the same
+weights (`--deterministic`, by their checksum). A chain of kills ends with a start that is left
+alone and must end the search as the uninterrupted one ended.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+WORDS = [
+    "--trials", "3", "--filters", "4", "--growth", "1", "--blocks", "1", "--epochs", "1",
+    "--batch-size", "4", "--confirm", "0", "--floor", "2", "--margin", "0.99",
+    "--image-size", "8", "--deterministic", "true",
+]  # fmt: skip
+WRITES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}
+
+# Seconds after which a start is taken to hang, and kills from the start to the end of one search.
+HANGS, CHAIN = 300.0, 12
+
+
+def make_data(path: Path) -> None:
+    """A dozen images a split, of two classes."""
+    rng, arrays = np.random.default_rng(0), {}
+    for name, count in (("train", 12), ("val", 8), ("test", 8)):
+        labels = np.arange(count) % 2
+        images = rng.integers(0, 128, (count, 8, 8)) + 100 * labels[:, None, None]
+        arrays |= {f"{name}_images": images.astype(np.uint8), f"{name}_labels": labels}
+    np.savez(path, **arrays)
+
+
+@dataclass
+class Start:
+    """One start of the command: how it ended, and how many writes it made."""
+
+    status: int
+    seconds: float
+    hung: bool = False
+    writes: int = 0
+    killed: bool = False
+
+
+def kill_at(folder: Path, number: int | None, counter: Callable[[], object]) -> None:
+    """Count this process's writes below a folder, and kill it just before the given one."""
+    place, count = str(folder), 0
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal count
+        if event == "open":
+            path, _, flags = arguments
+            writes = flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        elif event in WRITES:
+            path, writes = arguments[0], True
+        else:
+            return
+        if writes and isinstance(path, str | os.PathLike) and str(path).startswith(place):
+            count += 1
+            if count == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+            counter()
+
+    sys.addaudithook(hook)
+
+
+def forked(words: list[str], folder: Path, number: int | None, after: float | None) -> Start:
+    """Start the command in a child that shares this process's imports."""
+    read, write = os.pipe()
+    began = time.monotonic()
+    pid = os.fork()
+    if pid == 0:
+        status = 70
+        try:
+            os.close(read)
+            silent = os.open(
+                str(folder.parent / "screen.log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+            )
+            os.dup2(silent, 1)
+            os.dup2(silent, 2)
+            kill_at(folder, number, lambda: os.write(write, b"."))
+            from search.cli import main  # noqa: PLC0415 - imported before the fork
+            from search.run import run  # noqa: PLC0415
+
+            main(run, words)
+            status = 0
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+        finally:
+            sys.stdout.flush()
+            os._exit(status)
+    os.close(write)
+    start = waited(lambda: _reap(pid), lambda: os.kill(pid, signal.SIGKILL), began, after)
+    while found := os.read(read, 65536):
+        start.writes += len(found)
+    os.close(read)
+    return start
+
+
+def _reap(pid: int) -> int | None:
+    found, status = os.waitpid(pid, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if found else None
+
+
+def spawned(words: list[str], folder: Path, number: int | None, after: float | None) -> Start:
+    """Start the command as a user does."""
+    began = time.monotonic()
+    with (folder.parent / "screen.log").open("w") as screen:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "search.run", *words], stdout=screen, stderr=screen
+        )
+        return waited(process.poll, process.kill, began, after)
+
+
+def waited(
+    poll: Callable[[], int | None], kill: Callable[[], object], began: float, after: float | None
+) -> Start:
+    """Wait for the end of a start, or bring it about."""
+    killed = hung = False
+    while (status := poll()) is None:
+        took = time.monotonic() - began
+        hung = hung or took > HANGS
+        if not killed and (hung or (after is not None and took > after)):
+            kill()
+            killed = True
+        time.sleep(0.005)
+    return Start(status, time.monotonic() - began, hung, killed=status == -signal.SIGKILL)
+
+
+@dataclass
+class Found:
+    """What a folder holds of a search."""
+
+    lines: list[bytes]
+    keys: list[tuple[str, int]]
+    weights: list[str]
+
+    @classmethod
+    def of(cls, folder: Path) -> Found:
+        """The whole lines of the journal of a folder."""
+        path = folder / "trials.jsonl"
+        lines = []
+        for line in path.read_bytes().split(b"\n") if path.exists() else ():
+            try:
+                lines.append((line, json.loads(line)))
+            except ValueError:
+                continue
+        trainings = [t for _, t in lines]
+        keys = [(json.dumps(t["design"]), t["seed"]) for t in trainings]
+        return cls([line for line, _ in lines], keys, [t["weights"] for t in trainings])
+
+
+@dataclass
+class Tally:
+    """Counts over all kills."""
+
+    seed: int
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def look(self, before: Found, folder: Path, reference: Found) -> Found:
+        """Compare a folder with what it held before the last start, and with the reference."""
+        now = Found.of(folder)
+        self.counts["lost"] += now.lines[: len(before.lines)] != before.lines
+        self.counts["repeated"] += len(set(now.keys)) < len(now.keys)
+        same = now.keys == reference.keys[: len(now.keys)]
+        self.counts["other proposals"] += not same
+        self.counts["other weights"] += same and now.weights != reference.weights[: len(now.keys)]
+        return now
+
+    def ended(self, folder: Path, start: Start, reference: Path) -> None:
+        """Compare a search that was left alone with the uninterrupted one."""
+        self.counts["unreadable folders"] += start.status != 0
+        if start.status == 0:
+            ends = [json.loads((f / "summary.json").read_text()) for f in (folder, reference)]
+            parts = [{k: end[k] for k in ("recommended", "start", "export")} for end in ends]
+            self.counts["other ends"] += parts[0] != parts[1]
+            left = [p.name for p in folder.rglob(".*") if p.name != ".lock"]
+            self.counts["leftovers"] += len(left) + len(list(folder.glob("keras_tuner/*"))) - 1
+
+
+BAD = (
+    *("lost", "repeated", "unreadable folders", "hangs", "other proposals"),
+    *("other weights", "other ends", "leftovers"),
+)
+
+
+def measure(points: int, *, commands: bool = False, seed: int = 0, verbose: bool = False) -> Tally:
+    """Kill searches so many times; what came of it."""
+    starter = spawned if commands else forked
+    rng, tally = random.Random(seed), Tally(seed)
+    if not commands:
+        # Everything that the command imports; nothing is computed.
+        import search.run  # noqa: F401, PLC0415
+    with tempfile.TemporaryDirectory() as temporary:
+        place = Path(temporary)
+        make_data(place / "data.npz")
+
+        def words(folder: Path) -> list[str]:
+            return ["--data", str(place / "data.npz"), "--out", str(folder), *WORDS]
+
+        whole = starter(words(place / "whole"), place / "whole", None, None)
+        if whole.status:
+            raise RuntimeError((place / "screen.log").read_text())
+        reference = Found.of(place / "whole")
+        tally.counts["writes of a whole search"] = whole.writes
+        number = 0
+        while tally.counts["kills"] < points:
+            number += 1
+            folder = place / f"killed{number}"
+            found, left = Found.of(folder), CHAIN
+            while left and tally.counts["kills"] < points:
+                left -= 1
+                by_time = commands or left % 3 == 0
+                after = rng.uniform(0, whole.seconds) if by_time else None
+                at = None if by_time else rng.randrange(1, max(2, whole.writes))
+                start = starter(words(folder), folder, at, after)
+                tally.counts["kills"] += start.killed
+                tally.counts["hangs"] += start.hung
+                found = tally.look(found, folder, reference)
+                if not start.killed:
+                    tally.counts["unreadable folders"] += start.status != 0
+                    break
+            start = starter(words(folder), folder, None, None)
+            tally.counts["hangs"] += start.hung
+            tally.counts["searches"] += 1
+            tally.look(found, folder, reference)
+            tally.ended(folder, start, place / "whole")
+            if verbose:
+                told = {name: tally.counts[name] for name in ("kills", "searches", *BAD)}
+                print(told, flush=True)
+                if start.status:
+                    print((place / "screen.log").read_text()[-2000:], flush=True)
+    return tally
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="See the head of this file.")
+    parser.add_argument("--points", type=int, default=1000)
+    parser.add_argument("--commands", action="store_true")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    began = time.monotonic()
+    tally = measure(given.points, commands=given.commands, seed=given.seed, verbose=True)
+    print(f"{dict(tally.counts)}, {time.monotonic() - began:.0f} s")
+    raise SystemExit(any(tally.counts[name] for name in BAD))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Numbered checks of a run, each explained in docs/checks.md."""

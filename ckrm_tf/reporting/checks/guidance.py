@@ -1,0 +1,73 @@
+"""Checks of whether lambda did anything: R007, R009."""
+
+from __future__ import annotations
+
+from ckrm_tf.reporting.checks.base import Answer, cannot_tell, quiet, warns
+from ckrm_tf.reporting.record import Record, Tried
+from ckrm_tf.reporting.words import plural
+from ckrm_tf.tuning.rule import Rule
+
+# Networks that must have held, all of them, before their choice is called idle.
+ENOUGH = 5
+COMPARE = "ckrm-tf compare sets unguided searches beside this one."
+
+
+def lambda_silent(record: Record) -> Answer:
+    """R007: whether lambda was nowhere above what the search takes for none."""
+    measured = [t.lam for t in record.trainings if t.lam is not None]
+    layers = [v for n in (record.start, record.recommended) if n for v in n.lam.values()]
+    if not measured or not layers:
+        return cannot_tell("No lambda is recorded.")
+    most, tolerance = max(*measured, *layers), Rule().tolerance
+    text = (
+        f"The largest lambda is {max(layers):.3f} in a layer of the two networks, and "
+        f"{max(measured):.3f} as the mean over the layers of any of "
+        f"{plural(len(measured), 'training')}; up to {tolerance:g} counts as none."
+    )
+    if most <= tolerance:
+        return warns(
+            f"{text} The widths were chosen without it. It speaks where training lets unneeded "
+            "kernels die: a larger --l1, more --epochs."
+        )
+    return quiet(text)
+
+
+def random_widths_would_do(record: Record) -> Answer:
+    """R009: whether the run shows that the choice of widths mattered."""
+    strategy = record.settings.get("strategy", "ckrm")
+    if record.kind != "search":
+        return cannot_tell("Nothing was searched.")
+    if strategy != "ckrm":
+        return cannot_tell(f"The widths were not chosen by lambda but by the strategy {strategy}.")
+    judged = [t for t in record.tried if t.holds is not None and t.role != "start"]
+    if len(judged) < ENOUGH:
+        return cannot_tell(
+            f"{plural(len(judged), 'network')} beside the start: {ENOUGH} at least are needed."
+        )
+    if lambda_silent(record).state == "warns":
+        return warns(
+            f"Lambda was silent, so the widths are those of a search without it. {COMPARE}"
+        )
+    return _mattered(judged)
+
+
+def _mattered(judged: list[Tried]) -> Answer:
+    """Whether networks were lost that size alone does not explain."""
+    lost = [t for t in judged if not t.holds]
+    held = [t.params for t in judged if t.holds]
+    if not lost:
+        return warns(
+            f"All of {plural(len(judged), 'network')} held, whatever their widths: others of that "
+            f"size might have too. {COMPARE}"
+        )
+    text = f"{len(lost)} of {plural(len(judged), 'network')} did not hold"
+    larger = [t for t in lost if held and t.params > min(held)]
+    if not larger:
+        return cannot_tell(
+            f"{text}, none of them larger than the smallest that did: size alone explains it, and "
+            f"other widths of that size might have done. {COMPARE}"
+        )
+    return quiet(
+        f"{text}, {len(larger)} of them larger than the smallest that did: widths mattered. "
+        f"Whether lambda chose them better than chance this run cannot tell. {COMPARE}"
+    )

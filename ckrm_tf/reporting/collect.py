@@ -1,0 +1,249 @@
+"""A run folder summarised: every file that is there, read once, as one plain record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ckrm_tf.design.design import Design
+from ckrm_tf.errors import CKRMError
+from ckrm_tf.families.base import Family
+from ckrm_tf.judge import select
+from ckrm_tf.reporting import collect_export, collect_verdicts
+from ckrm_tf.reporting.collect_narrow import collect_narrowing
+from ckrm_tf.reporting.collect_verdicts import MODELS, NETWORKS, Judgement
+from ckrm_tf.reporting.evidence import Evidence, read_evidence
+from ckrm_tf.reporting.files import read_json
+from ckrm_tf.reporting.record import AxisRow, Estimate, Network, Record, TrainingRow, Tried
+from ckrm_tf.reporting.recorded import family_of
+from ckrm_tf.reporting.tried import mean_by_layer, tried_networks
+from ckrm_tf.store.folder import LATER
+from ckrm_tf.store.journal import Journal
+from ckrm_tf.store.record import COMPLETED, Training
+from ckrm_tf.tuning.history import Outcome, outcomes
+
+JOURNAL = "trials.jsonl"
+# Of run.json, beside the settings.
+PIXELS = "pixels"
+
+
+def collect(folder: Path) -> Record:
+    """The record of a run folder, of `search.run` or of `search.narrow`.
+
+    Raises:
+        CKRMError: another folder, or a damaged file in it.
+    """
+    made = datetime.now(UTC).isoformat(timespec="seconds")
+    settings = read_json(folder / "run.json") if folder.is_dir() else None
+    if settings is not None:
+        return _search(folder, LATER | settings, made)
+    narrowing = read_json(folder / "narrow.json") if folder.is_dir() else None
+    if narrowing is not None:
+        return collect_narrowing(folder, narrowing, made)
+    raise CKRMError(
+        "run folder",
+        expected="the --out of a search or of a narrowing",
+        received=str(folder),
+        hint="It holds a run.json or a narrow.json.",
+    )
+
+
+def _search(folder: Path, settings: Mapping[str, Any], made: str) -> Record:
+    family = family_of(settings, folder / JOURNAL)
+    summary = read_json(folder / "summary.json")
+    export, versions = collect_export.read_export(
+        folder / str(summary["export"]) if summary and summary.get("export") else None
+    )
+    versions |= {str(k): str(v) for k, v in ((summary or {}).get("versions") or {}).items()}
+    margin = settings.get("margin")
+    common: dict[str, Any] = {
+        "kind": "search",
+        "folder": folder.resolve().name,
+        "finished": summary is not None,
+        "made": made,
+        "settings": {k: v for k, v in settings.items() if k != PIXELS},
+        "margin": margin,
+        "export": export,
+        "latency": collect_export.read_latency(folder),
+        "versions": versions,
+        "machine": (summary or {}).get("machine"),
+    }
+    if family is None:
+        return Record(**common, start=None, recommended=None, notes=("No training is recorded.",))
+    trainings = Journal(folder / JOURNAL, family).read()
+    full = [t for t in trainings if t.epochs == settings.get("epochs", t.epochs)]
+    whole = [t for t in full if getattr(t, "fold", None) is None]
+    history = outcomes(whole)
+    start, best, notes = _pair(family, summary, history, margin)
+    judgements: list[Judgement] = []
+    evidence = read_evidence(folder)
+    if best is not None:
+        judgements = collect_verdicts.of_final(folder, family, best)
+        judgements += collect_verdicts.of_summary(summary or {}, family.describe(best))
+        judgements.sort(key=lambda one: not one.verdict.unseen)
+    if evidence is not None and evidence.designs != (start.to_dict(), best and best.to_dict()):
+        notes.append("evidence.json is about other networks and is not shown.")
+        evidence = None
+    kept = select.CONFIRMED_SHARE * margin if margin is not None else None
+    roles = {start: "start"} | ({best: "recommended"} if best not in (None, start) else {})
+    tried = tried_networks(family, history, {t.design: t.macs for t in trainings}, roles, kept)
+    networks = [
+        None if design is None else _network(folder, family, design, whole, summary, arm)
+        for arm, design in enumerate((start, best))
+    ]
+    return Record(
+        **common,
+        start=_judged(networks[0], 0, judgements, evidence),
+        recommended=_judged(networks[1], 1, judgements, evidence),
+        axes=_axes(family, start, best, int(settings.get("floor", 1))),
+        trainings=_rows(trainings, tried, family),
+        tried=tried,
+        verdicts=tuple(j.verdict for j in judgements),
+        classes=(
+            *(row for j in judgements if j.verdict.ours for row in j.classes),
+            *(evidence.classes if evidence else ()),
+        ),
+        curves=evidence.curves if evidence else (),
+        disagreements=evidence.disagreements if evidence else None,
+        counts=evidence.counts if evidence else {},
+        command=_command(settings),
+        notes=tuple(notes),
+    )
+
+
+def _pair(
+    family: Family,
+    summary: Mapping[str, Any] | None,
+    history: Sequence[Outcome],
+    margin: float | None,
+) -> tuple[Design, Design | None, list[str]]:
+    """The two networks: as the summary has them, or as the rule would choose now."""
+    if summary is not None:
+        return (
+            family.from_record(summary["start"]),
+            family.from_record(summary["recommended"]),
+            [],
+        )
+    notes = ["The search has not ended: what is recommended may change, and no test was opened."]
+    try:
+        start, best = select.recommend(history, margin or 0.0)
+    except CKRMError:
+        return family.start, None, [*notes, "The starting network has no finished training."]
+    return start.design, best.design, notes
+
+
+def _network(
+    folder: Path,
+    family: Family,
+    design: Design,
+    trainings: Sequence[Training],
+    summary: Mapping[str, Any] | None,
+    arm: int,
+) -> Network:
+    own = [t for t in trainings if t.design == design]
+    done = [t for t in own if t.status == COMPLETED and t.val_auc is not None]
+    told = (summary or {}).get(("start", "recommended")[arm], {})
+    aucs = [t.val_auc for t in done if t.val_auc is not None]
+    return Network(
+        text=family.describe(design),
+        design=design.to_dict(),
+        params=int(own[0].params if own else told.get("params", 0)),
+        macs=int(own[0].macs if own else told.get("macs", 0)),
+        val_auc=_over_trainings(aucs, told.get("val_auc")),
+        trainings=len(done),
+        weights_bytes=_weights(folder, design, done),
+        lam=mean_by_layer(done, "lam"),
+        null=mean_by_layer(done, "null"),
+    )
+
+
+def _over_trainings(aucs: Sequence[float], told: float | None) -> Estimate | None:
+    if not aucs:
+        return None if told is None else Estimate(float(told))
+    mean = sum(aucs) / len(aucs)
+    if len(aucs) == 1:
+        return Estimate(mean, over="one training")
+    return Estimate(mean, min(aucs), max(aucs), f"lowest and highest of {len(aucs)} trainings")
+
+
+def _weights(folder: Path, design: Design, done: Sequence[Training]) -> int | None:
+    """Bytes of the weights of the first finished training, where the folder keeps them."""
+    if not done:
+        return None
+    numbers = "_".join(map(str, design.values()))
+    path = folder / "weights" / f"{numbers}_seed{min(t.seed for t in done)}.weights.h5"
+    return path.stat().st_size if path.is_file() else None
+
+
+def _judged(
+    network: Network | None,
+    arm: int,
+    judgements: Sequence[Judgement],
+    evidence: Evidence | None,
+) -> Network | None:
+    """The network with its AUC on unseen images, over trainings and of the trained one."""
+    if network is None:
+        return None
+    found: dict[str, Estimate | None] = {}
+    for about, name in ((NETWORKS, "test_auc"), (MODELS, "trained_auc")):
+        own = [j for j in judgements if j.verdict.about == about and j.verdict.unseen]
+        first = next((j for j in own if j.verdict.ours), None)
+        found[name] = None if first is None else (first.start, first.candidate)[arm]
+    if evidence is not None:
+        found["trained_auc"] = evidence.aucs[arm]
+    return Network(**vars(network) | found)
+
+
+def _axes(family: Family, start: Design, best: Design | None, floor: int) -> tuple[AxisRow, ...]:
+    return tuple(
+        AxisRow(
+            name=axis.name,
+            kind=axis.kind,
+            group=axis.group,
+            least=axis.least(floor),
+            start=start[axis.name],
+            recommended=None if best is None else best[axis.name],
+        )
+        for axis in family.axes
+    )
+
+
+def _rows(
+    trainings: Sequence[Training], tried: Sequence[Tried], family: Family
+) -> tuple[TrainingRow, ...]:
+    places = {Design(one.design): one.number for one in tried}
+    return tuple(
+        TrainingRow(
+            number=number,
+            network=places.get(t.design, -1),
+            text=family.describe(t.design),
+            seed=t.seed,
+            fold=getattr(t, "fold", None),
+            epochs=t.epochs,
+            status=t.status,
+            params=t.params,
+            macs=t.macs,
+            val_auc=t.val_auc,
+            lam=sum(t.lam.values()) / len(t.lam) if t.lam else None,
+            seconds=t.seconds,
+            cpu_seconds=t.cpu_seconds,
+            reason=t.reason,
+            finished=t.finished,
+        )
+        for number, t in enumerate(trainings, start=1)
+    )
+
+
+def _command(settings: Mapping[str, Any]) -> str:
+    """The command that begins this search again, from the settings that run.json keeps."""
+    words = ["ckrm-tf run"]
+    for name, value in settings.items():
+        if name in (PIXELS, "model_file") or value is None:
+            continue
+        text = ",".join(map(str, value)) if isinstance(value, list) else value
+        text = str(value).lower() if isinstance(value, bool) else str(text)
+        quoted = text if text and not set(text) & set(" '\"$\\;&|<>()[]*?") else repr(text)
+        words.append(f"--{name.replace('_', '-')} {quoted}")
+    return " ".join(words)

@@ -1,0 +1,112 @@
+"""How long networks take for a batch, measured in the formats that users run."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+
+import keras
+import numpy as np
+
+from ckrm_tf.errors import CKRMError
+from ckrm_tf.export.base import Call, Format
+from ckrm_tf.export.files import write
+from ckrm_tf.export.flat import FlatModel
+from ckrm_tf.export.inference import inference_model
+from ckrm_tf.export.registry import FORMATS
+from ckrm_tf.reporting.files import size_on_disk
+from ckrm_tf.reporting.record import Latency
+
+BATCHES = (1, 32)
+CALLS, WARM = 30, 3
+
+# The formats that are timed, and what runs them.
+RUNTIMES = {
+    "saved_model": "TensorFlow, SavedModel, CPU",
+    "litert": "LiteRT, CPU",
+    "onnx": "ONNX Runtime, CPU",
+}
+
+
+def measure_latency(
+    models: Mapping[str, keras.Model],
+    scale: float,
+    *,
+    batches: Sequence[int] = BATCHES,
+    calls: int = CALLS,
+) -> tuple[Latency, ...]:
+    """Time each network in each format that is installed.
+
+    The networks take turns call by call, so that what else the machine does meets all alike.
+
+    Args:
+        models: trained networks by name, from `image` in [0, 1] to `logits`.
+        scale: the pixel value of full brightness.
+        batches: images at once.
+        calls: timed calls, after a few to warm up.
+
+    Returns:
+        One row for each network, runtime and batch: median, fastest and slowest call.
+
+    Raises:
+        CKRMError: as `ckrm_tf.export.inference.inference_model`.
+    """
+    flats = {name: FlatModel.of(inference_model(model, scale)) for name, model in models.items()}
+    rows = []
+    for name, runtime in RUNTIMES.items():
+        one = FORMATS[name]
+        if not _installed(one):
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            called, sizes = {}, {}
+            for number, (network, flat) in enumerate(flats.items()):
+                path = Path(folder) / f"{number}" / one.file
+                called[network] = _reader(one, flat, path)
+                sizes[network] = size_on_disk(path).bytes
+            for batch in batches:
+                shapes = {n: (batch, *flats[n].inputs[0].shape[1:]) for n in called}
+                timed = _timed(called, shapes, scale, calls)
+                rows += [
+                    Latency(n, runtime, batch, median(t), min(t), max(t), calls, sizes[n])
+                    for n, t in timed.items()
+                ]
+    return tuple(rows)
+
+
+def _installed(one: Format) -> bool:
+    try:
+        one.check_installed()
+    except CKRMError:
+        return False
+    return True
+
+
+def _reader(one: Format, flat: FlatModel, path: Path) -> Call:
+    path.parent.mkdir()
+    write(one, flat, path, {})
+    return one.read(path, flat)
+
+
+def _timed(
+    called: Mapping[str, Call],
+    shapes: Mapping[str, tuple[int | None, ...]],
+    scale: float,
+    calls: int,
+) -> dict[str, list[float]]:
+    """Seconds of each timed call, by network."""
+    random = np.random.default_rng(1)
+    given = {
+        name: [random.uniform(0, scale, [side or 1 for side in shape]).astype(np.float32)]
+        for name, shape in shapes.items()
+    }
+    times: dict[str, list[float]] = {name: [] for name in called}
+    for number in range(WARM + calls):
+        for name, call in called.items():
+            started = time.perf_counter()
+            call(given[name])
+            if number >= WARM:
+                times[name].append(time.perf_counter() - started)
+    return times

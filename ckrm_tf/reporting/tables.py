@@ -1,0 +1,87 @@
+"""The run as files for other programs: every training as CSV, the main table as LaTeX. Pure."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from ckrm_tf.reporting import words
+from ckrm_tf.reporting.record import Estimate, Network, Record
+
+COLUMNS = (
+    "training", "network", "seed", "fold", "epochs", "status", "params", "macs", "val_auc",
+    "mean_lambda", "wall_seconds", "cpu_seconds", "finished", "reason",
+)  # fmt: skip
+
+# What LaTeX reads as a command.
+_TEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#",
+    "%": r"\%", "_": r"\_", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}",
+}  # fmt: skip
+
+
+def trials_csv(record: Record) -> str:
+    """One row for each training; after the fixed columns one for each width or depth."""
+    designs = {one.number: one.design for one in record.tried}
+    names = [axis.name for axis in record.axes]
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow([*COLUMNS, *names])
+    for t in record.trainings:
+        design = designs.get(t.network, {})
+        rows.writerow(
+            [
+                t.number, t.network, t.seed, "" if t.fold is None else t.fold, t.epochs, t.status,
+                t.params, t.macs, "" if t.val_auc is None else t.val_auc,
+                "" if t.lam is None else t.lam, t.seconds, t.cpu_seconds, t.finished,
+                t.reason or "", *(design.get(name, "") for name in names),
+            ]
+        )  # fmt: skip
+    return text.getvalue()
+
+
+def latex_table(record: Record) -> str:
+    """Start and recommended as a tabular, with the verdict in the caption; needs booktabs."""
+    if record.start is None or record.recommended is None:
+        return "% No two networks to set side by side.\n"
+    lines = [
+        "% Needs \\usepackage{booktabs}.",
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{tex(words.verdict(record.verdict))}}}",
+        r"\begin{tabular}{lrrrr}",
+        r"\toprule",
+        r"Network & Parameters & MACs & Validation AUC & AUC, unseen images \\",
+        r"\midrule",
+        _row("Start", record.start),
+        _row("Recommended", record.recommended),
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _row(name: str, network: Network) -> str:
+    cells = [
+        name,
+        words.whole(network.params),
+        words.amount(network.macs),
+        _estimate(network.val_auc),
+        _estimate(network.test_auc or network.trained_auc),
+    ]
+    return " & ".join(tex(cell) for cell in cells) + r" \\"
+
+
+def _estimate(found: Estimate | None) -> str:
+    return "not measured" if found is None else words.estimate(found).removesuffix(" (no interval)")
+
+
+def tex(text: str) -> str:
+    """Text that LaTeX shows as it is.
+
+    Example:
+        >>> tex("50% of stage1_mid")
+        '50\\\\% of stage1\\\\_mid'
+    """
+    return "".join(_TEX.get(letter, letter) for letter in text)

@@ -1,0 +1,43 @@
+"""Equal bits from equal seeds: what TensorFlow must be told before its first operation."""
+
+from __future__ import annotations
+
+import keras
+
+from ckrm_tf.errors import CKRMError
+
+
+def prepare(wanted: bool, seed: int) -> None:
+    """Make TensorFlow's operations deterministic, on one thread; nothing where not wanted.
+
+    Sums of floats depend on their order, and threads finish in any order. It holds for the whole
+    process.
+
+    Raises:
+        CKRMError: another backend, or TensorFlow has computed something already.
+    """
+    if not wanted:
+        return
+    if keras.backend.backend() != "tensorflow":
+        raise CKRMError(
+            "--deterministic", expected="TensorFlow", received=f"Keras on {keras.backend.backend()}"
+        )
+    import tensorflow as tf  # noqa: PLC0415 - the JAX backend must not need TensorFlow
+
+    threads = tf.config.threading
+    if (threads.get_intra_op_parallelism_threads(), threads.get_inter_op_parallelism_threads()) != (
+        1,
+        1,
+    ):
+        try:
+            threads.set_intra_op_parallelism_threads(1)
+            threads.set_inter_op_parallelism_threads(1)
+        except RuntimeError as error:
+            raise CKRMError(
+                "--deterministic",
+                expected="a process in which TensorFlow has computed nothing yet",
+                received="one in which it has",
+            ) from error
+    tf.config.experimental.enable_op_determinism()
+    # From here on TensorFlow refuses random numbers without a seed.
+    keras.utils.set_random_seed(seed)

@@ -1,0 +1,96 @@
+"""What a finished search left: its summary and export, which a further start leaves as they are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from ckrm_tf.export import ExportReport
+from ckrm_tf.families.base import Family
+from ckrm_tf.files import checksum
+from ckrm_tf.store.journal import Journal
+from ckrm_tf.store.record import COMPLETED
+from ckrm_tf.tuning.runner import Runner
+from search.settings import Settings
+
+SUMMARY = "summary.json"
+
+# The key of an export's metadata: the checksum of the weights file that it was made from.
+WEIGHTS = "weights_sha256"
+
+
+def show_finished(console: Console, folder: Path, settings: Settings, family: Family) -> bool:
+    """Say that a search is finished, if it is: then nothing is left to do.
+
+    It is not where more is asked now, a training is to be tried again, or weights or the export
+    are not as they were.
+    """
+    summary = _read(folder / SUMMARY)
+    asked = {"asked": settings.free, "settings": settings.fingerprint()}
+    if {name: summary.get(name) for name in asked} != json.loads(json.dumps(asked)):
+        return False
+    export = folder / str(summary.get("export"))
+    if not (export / "widths.json").is_file() or not _is_whole(folder, family):
+        return False
+    console.print(
+        f"finished  {folder / SUMMARY} and {export} are those of this search: nothing was changed\n"
+        "          (more --trials go on from here)",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return True
+
+
+def known_export(folder: Path, mark: Mapping[str, str]) -> ExportReport | None:
+    """An export of these very weights, if the folder has one.
+
+    A process that was killed before its summary was written leaves one.
+
+    Args:
+        folder: the run folder.
+        mark: what the export's metadata must say.
+    """
+    for path in sorted(folder.glob("export*/widths.json")):
+        facts = _read(path)
+        if facts.get("metadata") != mark:
+            continue
+        parity = facts.get("parity")
+        told = parity if isinstance(parity, dict) else {}
+        return ExportReport(
+            folder=path.parent.absolute(),
+            params=facts.get("params", 0),
+            macs=facts.get("macs", 0),
+            saved_model_difference=told.get("saved_model", 0.0),
+            keras_difference=told.get("keras", 0.0),
+            images=told.get("images", 0),
+            seconds=0.0,
+            check_seconds=0.0,
+        )
+    return None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A JSON object, empty where there is none that can be read."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _is_whole(folder: Path, family: Family) -> bool:
+    """No training is to be tried again, and every recorded weights file is as it was."""
+    for training in Journal(folder / "trials.jsonl", family).current():
+        if training.retryable:
+            return False
+        if training.status != COMPLETED or training.weights is None:
+            continue
+        name = f"{Runner.name(training.design, training.seed)}.weights.h5"
+        path = folder / "weights" / name
+        if not path.is_file() or checksum(path) != training.weights:
+            return False
+    return True

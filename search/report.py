@@ -1,0 +1,58 @@
+"""`ckrm-tf report RUN`: one page about a run folder, with its figures and tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from rich.console import Console
+
+from ckrm_tf.errors import CKRMError
+from ckrm_tf.reporting import write_report
+from search.cli import main
+from search.data_flags import data_flags
+
+
+def report_run(
+    folder: str,
+    latency: bool = False,
+    cases: bool = False,
+    **options: Annotated[Any, data_flags],
+) -> None:
+    """Write report.html into the folder of a search or a narrowing, and all that belongs to it.
+
+    report.md, report.json, trials.csv, table.tex and figures/ stand beside it. Each report is made
+    anew; nothing else in the folder is touched, but for a MODEL_CARD.md beside the export where
+    there is none.
+
+    Args:
+        folder: the --out of `search.run` or `search.narrow`.
+        latency: build start and recommended network and measure their time for a batch of 1 and of
+            32 images: TensorFlow on the CPU, LiteRT and ONNX Runtime where they are installed.
+        cases: read the data again and let both trained networks judge each image of the test split:
+            figures by class, ROC curves, the images on which they disagree. What latency and cases
+            find stays in the folder for later reports.
+        options: of the data, where they lie elsewhere now; --help lists them.
+    """
+    place = Path(str(folder)).expanduser()
+    console = Console(width=None if Console().is_terminal else 160)
+    if options and not cases:
+        raise CKRMError(
+            f"--{next(iter(options)).replace('_', '-')}",
+            expected="--cases beside it",
+            received="a report that reads no images",
+        )
+    if latency or cases:
+        # TensorFlow takes seconds that the page itself needs not.
+        from search.report_models import add_evidence, add_latency  # noqa: PLC0415
+
+        if cases:
+            add_evidence(console, place, options)
+        if latency:
+            add_latency(console, place)
+    path = write_report(place)
+    console.print(f"written   {path}", highlight=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main(report_run)
