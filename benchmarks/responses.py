@@ -18,6 +18,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,7 @@ class Bench:
             spent |= {
                 "forward pass": seconds(forward(model, self.images, jit=False), repeats),
                 "forward pass with XLA": seconds(forward(model, self.images, jit=True), repeats),
-                "lambda and needed": seconds(lambda: measure.measured(directions=False), repeats),
+                "lambda and needed": seconds(partial(measure.measured, directions=False), repeats),
                 "with directions": seconds(measure.measured, repeats),
             }
             ratio = spent["lambda and needed"] / spent["forward pass"]
