@@ -11,6 +11,8 @@ import h5py
 import keras
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from keras import layers
 
 from ckrm_tf.errors import CKRMError
@@ -220,7 +222,9 @@ def test_weights_alone_and_a_subclassed_model(tmp_path):
     assert kernel.shape == (3, 3, 3, 4)
 
 
-@pytest.mark.parametrize("name", ["text.keras", "text.h5", "empty.keras", "cut.keras", "list.h5"])
+@pytest.mark.parametrize(
+    "name", ["text.keras", "text.h5", "empty.keras", "cut.keras", "list.h5", "huge.h5"]
+)
 def test_files_that_are_none(name, tmp_path):
     path = tmp_path / name
     path.write_text("not a model")
@@ -233,8 +237,44 @@ def test_files_that_are_none(name, tmp_path):
     if name == "list.h5":
         with h5py.File(path, "w") as file:
             file.attrs["model_config"] = "[1, {"
+    if name == "huge.h5":
+        with h5py.File(path, "w") as file:
+            file.create_dataset("layers/conv2d/vars/0", (10**5, 10**5, 10, 10), chunks=True)
     with pytest.raises(CKRMError, match=name):
         stored_kernels(path)
+
+
+@settings(deadline=None, max_examples=100)
+@given(data=st.data())
+def test_a_strange_configuration_is_an_error_in_words_or_read(data, whole_h5):
+    """One value of the configuration is another: no other error, whatever it is."""
+    path, text = whole_h5
+    config = json.loads(text)
+    place, key = config, "config"
+    for _ in range(data.draw(st.integers(1, 8))):
+        inside = place[key]
+        if not isinstance(inside, dict | list) or not inside:
+            break
+        keys = list(inside) if isinstance(inside, dict) else list(range(len(inside)))
+        place, key = inside, data.draw(st.sampled_from(keys))
+    strange_values = [None, 0, -3, "x", [], {}, [[1]], {"config": []}, 1e99, True, [["a", 0, 0]]]
+    place[key] = data.draw(st.sampled_from(strange_values))
+    with h5py.File(path, "a") as file:
+        file.attrs["model_config"] = json.dumps(config)
+    said = path.name
+    try:
+        stored_kernels(path)
+    except CKRMError as error:
+        said = str(error)
+    assert path.name in said
+
+
+@pytest.fixture(scope="module")
+def whole_h5(tmp_path_factory) -> tuple[Path, str]:
+    with warnings.catch_warnings(action="ignore"):
+        path = saved(nested(), tmp_path_factory.mktemp("whole") / "whole.h5")
+    with h5py.File(path, "r") as file:
+        return path, file.attrs["model_config"]
 
 
 def test_weights_that_are_missing_or_broken_are_rows(tmp_path):

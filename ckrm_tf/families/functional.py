@@ -150,7 +150,7 @@ class ModelFamily(Family):
 
     @cached_property
     def _inner(self) -> Mapping[str, Sequence[str]]:
-        """The convolutions inside layers by the group whose channels they make, as the trace says."""
+        """The convolutions inside layers, by the group whose channels they make in the trace."""
         from ckrm_tf.measures.kernels import inner_convolutions  # noqa: PLC0415
 
         found: dict[str, list[str]] = {}
