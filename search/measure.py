@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import os
 import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -15,10 +17,11 @@ import pandas as pd
 
 from ckrm_tf.criteria.eigenvalues import CRITERIA, slice_values, threshold_for
 from ckrm_tf.errors import CKRMError
-from ckrm_tf.measures.kernels import model_kernels
+from ckrm_tf.measures.kernels import ConvolutionKernel, model_kernels
 from ckrm_tf.measures.redundancy import THRESHOLD
-from ckrm_tf.measures.table import measure
+from ckrm_tf.measures.table import check_arguments, kernel_table
 from ckrm_tf.models.load import load_model
+from ckrm_tf.models.stored import stored_kernels
 from search.cli import main
 from search.model_file import model_path
 
@@ -36,36 +39,85 @@ def report(
     criteria: bool = False,
     weight: float = SLICE_THRESHOLD,
     csv: str | None = None,
+    custom: str | None = None,
+    unsafe: bool = False,
 ) -> None:
     """Print how redundant each convolution of a saved Keras model is.
 
     Args:
-        model: a .keras or .h5 file.
+        model: a .keras or .h5 file, a SavedModel folder, or the folder of an export.
         threshold: two kernels are alike above this similarity, 0 to 1.
-        epsilon: absolute; by default a quarter of each layer's initial variance.
+        epsilon: absolute; by default a quarter of each layer's own energy.
         pairs: compare only so many random pairs of kernels per layer.
         pointwise: measure 1x1 convolutions too, by the vector over their input channels.
         criteria: show the slice criteria of arXiv 2102.02804 side by side.
         weight: the threshold T of the slice criteria.
         csv: write the whole table to this file too.
+        custom: a Python file that defines the model's own layers.
+        unsafe: let code inside the model's file run.
     """
-    loaded = load_model(model_path(str(model)))
-    rule = "a quarter of each layer's initial variance" if epsilon is None else f"{epsilon:g}"
-    say(f"{model}: threshold {threshold}, epsilon {rule}, on {device()}")
-    table = measure(loaded, threshold=threshold, epsilon=epsilon, pairs=pairs, pointwise=pointwise)
+    check_arguments(threshold, epsilon, pairs)
+    path = model_path(str(model), saved_model=True)
+    kernels, notes = read_kernels(path, custom, unsafe)
+    rule = "a quarter of each layer's own energy" if epsilon is None else f"{epsilon:g}"
+    say(f"{path}: threshold {threshold}, epsilon {rule}, on {device()}")
+    for note in notes:
+        say(note)
+    table = kernel_table(kernels(pointwise, True), threshold, epsilon, pairs)
     columns = shown(table)
     draw(columns)
     for reason, names in table[table["skipped"] != ""].groupby("skipped", sort=False)["name"]:
         say(f"Skipped {len(names)} ({some(list(names))}): {reason}.")
+    folded = int(table["folded"].sum())
+    say(f"{folded} of {len(columns)} are measured together with the batch norm that follows.")
     if criteria:
         say(f"\nShare of slices below T = {weight:g}, criterion by criterion (det: T to the k)")
-        draw(slice_table(loaded, weight))
+        draw(slice_table(kernels(False, False), weight))
     if csv is not None:
         try:
             table.to_csv(csv, index=False)
         except OSError as error:
             raise CKRMError("csv", expected="a file that can be written", received=csv) from error
     say(reading(table))
+
+
+def read_kernels(
+    path: Path, custom: str | None, unsafe: bool
+) -> tuple[Callable[[bool, bool], Iterable[ConvolutionKernel]], list[str]]:
+    """A function of (pointwise, fold) that gives the kernels of a saved model, and what to say.
+
+    Where the model cannot be rebuilt its weights are read from the file as they are.
+
+    Raises:
+        CKRMError: no such file, or neither a model nor weights in it.
+    """
+    cause = None
+    if not path.is_dir():
+        try:
+            model = load_model(path, custom=custom, unsafe=unsafe)
+        except CKRMError as error:
+            if custom is not None or not path.is_file():
+                raise
+            cause = error
+        else:
+            return lambda pointwise, fold: model_kernels(model, pointwise=pointwise, fold=fold), []
+    try:
+        stored = stored_kernels(path, pointwise=True)
+    except CKRMError:
+        if cause is None:
+            raise
+        raise cause from None
+    notes = ["The weights are read from the variables; the layers' kinds are not in them."]
+    if cause is not None:
+        notes = [f"The model is not rebuilt, its weights are read from the file: {cause}"]
+    if stored.assumed:
+        names = some(stored.assumed)
+        notes.append(f"Taken for plain convolutions, as their layers are unknown: {names}.")
+
+    def kernels(pointwise: bool, fold: bool) -> Iterable[ConvolutionKernel]:
+        return stored_kernels(path, pointwise=pointwise, fold=fold).kernels
+
+    return kernels, notes
 
 
 def shown(table: pd.DataFrame) -> pd.DataFrame:
@@ -79,10 +131,10 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
         filters = row["shape"][-1]
         rows.append(
             {
-                "convolution": shorten(row["name"], 34),
+                "convolution": shorten(row["name"], 30),
                 "shape": "x".join(map(str, row["shape"])),
                 "lambda": lam,
-                "null": f"{row['null']:.3f}",
+                "null": f"{row['null']:.3f}±{row['null_sd']:.3f}",
                 "mean": f"{row['mean']:.2f}",
                 "95%": f"{row['q95']:.2f}",
                 "pairs": str(int(row["pairs"])),
@@ -93,10 +145,10 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def slice_table(model: keras.Model, weight: float) -> pd.DataFrame:
+def slice_table(kernels: Iterable[ConvolutionKernel], weight: float) -> pd.DataFrame:
     """For each convolution with square slices, the share below the threshold per criterion."""
     rows = []
-    for kernel in model_kernels(model):
+    for kernel in kernels:
         square = len(kernel.shape) == 4 and kernel.shape[0] == kernel.shape[1]
         if kernel.reason is None and square:
             weights = np.concatenate(kernel.groups, axis=-1)
@@ -127,19 +179,18 @@ def reading(table: pd.DataFrame) -> str:
     measured = table[table["skipped"] == ""]
     if measured.empty:
         return "Nothing could be measured; --pointwise measures 1x1 convolutions."
-    # A sampled lambda is above the null when its whole interval is.
-    floor = measured["low"].astype(float).fillna(measured["lambda"].astype(float))
-    above = measured[floor > measured["null"].astype(float) + 0.005]
+    above = measured[measured["told"].astype(bool)]
     if above.empty:
         return (
-            f"None of {len(measured)} layers is above its null (random kernels of the same shape). "
+            f"None of {len(measured)} layers is above its null (random kernels of the same shape) "
+            "by more than chance explains. "
             "A lambda of 0 proves nothing by itself: random kernels read 0 too. "
             "Training with an L1 penalty lets unneeded kernels die, and lambda see them."
         )
     worst = above.loc[above["lambda"].astype(float).idxmax()]
     return (
-        f"{len(above)} of {len(measured)} layers are above their null "
-        f"(random kernels of the same shape), most of all {worst['name']}: "
+        f"{len(above)} of {len(measured)} layers are above their null (random kernels of the same "
+        f"shape) by more than chance explains, most of all {worst['name']}: "
         f"{worst['lambda']:.0%} of its pairs are alike."
     )
 

@@ -7,17 +7,28 @@ from pathlib import Path
 from ckrm_tf.data.limits import brief
 from ckrm_tf.errors import CKRMError
 
+# What an export of the search calls its file.
+EXPORTED = "model.keras"
 
-def model_path(text: str) -> Path:
-    """The path that a user typed, once it is no folder.
+
+def model_path(text: str, *, saved_model: bool = False) -> Path:
+    """The path that a user typed: a file, also of an export's folder that holds it.
+
+    Args:
+        text: as typed.
+        saved_model: take the folder of a SavedModel too.
 
     Raises:
-        CKRMError: a folder, with the file to give in its place where one is in sight.
+        CKRMError: another folder, with the file to give in its place where one is in sight.
     """
     path = Path(text).expanduser()
     if not path.is_dir():
         return path
+    if (path / EXPORTED).is_file():
+        return path / EXPORTED
     saved = (path / "saved_model.pb").is_file()
+    if saved and saved_model:
+        return path
     # An export has the file beside the SavedModel's folder.
     near = sorted(path.absolute().parent.glob("*.keras") if saved else path.glob("*.keras"))
     if near:

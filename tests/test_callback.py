@@ -12,6 +12,7 @@ from keras import layers
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.measures.callback import CKRMCallback
 from ckrm_tf.measures.redundancy import ckrm
+from ckrm_tf.measures.similarity import energy_epsilon
 from ckrm_tf.measures.table import measure
 from ckrm_tf.train.trainer import TrainingNetwork
 
@@ -43,7 +44,8 @@ class Spy(keras.callbacks.Callback):
         self.by_hand, self.logged = [], []
 
     def on_epoch_end(self, epoch, logs=None):
-        self.by_hand.append(ckrm(self.model.get_layer("first").kernel.numpy(), 0.4))
+        kernel = self.model.get_layer("first").kernel.numpy()
+        self.by_hand.append(ckrm(kernel, 0.4, energy_epsilon(kernel)))
         self.logged.append(dict(logs))
 
 

@@ -11,14 +11,20 @@ from ckrm_tf.errors import CKRMError
 from ckrm_tf.families.resnet_model import resnet
 from ckrm_tf.families.widths import Widths
 from ckrm_tf.layers.slim_conv import SlimConv2D
+from ckrm_tf.measures.kernels import model_kernels
 from ckrm_tf.measures.redundancy import ckrm, redundancy
-from ckrm_tf.measures.similarity import as_vectors, resolve_epsilon
+from ckrm_tf.measures.similarity import as_vectors, energy_epsilon
 from ckrm_tf.measures.table import measure, measured_lambdas
 
 
 def sequential(shape: tuple[int, ...], *parts: keras.Layer) -> keras.Model:
     keras.utils.set_random_seed(1)
     return keras.Sequential([keras.Input(shape), *parts])
+
+
+def own_ckrm(kernel: np.ndarray, threshold: float = 0.4) -> float:
+    """Lambda by the paper's function, with the epsilon of the layer's own energy."""
+    return ckrm(kernel, threshold, energy_epsilon(kernel))
 
 
 def only_row(shape: tuple[int, ...], layer: keras.Layer, **arguments):
@@ -40,12 +46,14 @@ def test_the_numbers_of_a_row():
     layer = layers.Conv2D(9, 3, name="conv")
     row = only_row((8, 8, 4), layer, threshold=0.4)
     kernel = layer.kernel.numpy()
-    found = redundancy(kernel, 0.4)
-    assert row["lambda"] == found.lam == ckrm(kernel, 0.4)
+    epsilon = 0.25 * kernel.reshape(9, 4, 9).var(axis=0, dtype=np.float64).mean()
+    found = redundancy(kernel, 0.4, epsilon)
+    assert row["lambda"] == found.lam == ckrm(kernel, 0.4, epsilon)
     assert row["shape"] == (3, 3, 4, 9)
     assert row["pairs"] == 36
     assert row["dissimilar"] == found.dissimilar
-    assert row["epsilon"] == resolve_epsilon((3, 3, 4, 9), None)
+    assert row["epsilon"] == pytest.approx(epsilon)
+    assert only_row((8, 8, 4), layer, epsilon=1e-3)["epsilon"] == 1e-3
     assert row["mean"] == pytest.approx(found.omega.mean())
     assert [row["q05"], row["q50"], row["q95"]] == pytest.approx(
         np.quantile(found.omega, [0.05, 0.5, 0.95])
@@ -72,7 +80,7 @@ def test_sampled_rows_have_an_interval():
 )
 def test_other_dimensions_and_dilation_are_measured_as_they_are(shape, layer):
     row = only_row(shape, layer, threshold=0.4)
-    assert row["lambda"] == ckrm(layer.kernel.numpy(), 0.4)
+    assert row["lambda"] == own_ckrm(layer.kernel.numpy())
     assert row["skipped"] == ""
 
 
@@ -81,14 +89,14 @@ def test_transposed_convolutions_are_compared_filter_by_filter():
     row = only_row((8, 8, 3), layer, threshold=0.4)
     assert row["shape"] == (3, 3, 3, 5)
     assert row["pairs"] == 10
-    assert row["lambda"] == ckrm(layer.kernel.numpy().swapaxes(-1, -2), 0.4)
+    assert row["lambda"] == own_ckrm(layer.kernel.numpy().swapaxes(-1, -2))
 
 
 def test_groups_are_compared_within_themselves():
     layer = layers.Conv2D(12, 3, groups=3)
     row = only_row((8, 8, 6), layer, threshold=0.4)
     assert row["pairs"] == 3 * 6
-    epsilon = resolve_epsilon((3, 3, 2, 12), None)
+    epsilon = energy_epsilon(layer.kernel)
     parts = [ckrm(k, 0.4, epsilon) for k in np.split(layer.kernel.numpy(), 3, axis=-1)]
     assert row["lambda"] == pytest.approx(np.mean(parts))
     assert only_row((8, 8, 6), layers.Conv2D(6, 3, groups=6))["skipped"].startswith("one filter")
@@ -101,10 +109,113 @@ def test_pointwise_convolutions_on_request():
     assert measure(model).iloc[0]["skipped"].startswith("1x1")
     row = measure(model, threshold=0.4, pointwise=True).iloc[0]
     vectors = as_vectors(layer.kernel.numpy())
-    assert row["lambda"] == ckrm(vectors, 0.4, resolve_epsilon((1, 1, 5, 6), None))
+    assert row["lambda"] == own_ckrm(vectors)
     assert row["shape"] == (1, 1, 5, 6)
     # One input channel leaves a vector of one value.
     assert only_row((8, 8, 1), layers.Conv2D(6, 1), pointwise=True)["skipped"].startswith("1x1")
+
+
+def test_many_groups_are_compared_as_few_are():
+    layer = layers.Conv2D(24, 3, groups=8)
+    row = only_row((8, 8, 16), layer, threshold=0.4)
+    epsilon = energy_epsilon(layer.kernel)
+    parts = [redundancy(k, 0.4, epsilon) for k in np.split(layer.kernel.numpy(), 8, axis=-1)]
+    assert row["pairs"] == 8 * 3
+    assert row["lambda"] == pytest.approx(np.mean([p.lam for p in parts]))
+    assert row["lambda"] > 0
+    assert row["dissimilar"] == sum(p.dissimilar for p in parts)
+
+
+def test_depthwise_kernels_of_one_channel_are_compared():
+    layer = layers.DepthwiseConv2D(3, depth_multiplier=5, name="deep")
+    row = only_row((8, 8, 4), layer, threshold=0.4)
+    kernel = layer.kernel.numpy()
+    epsilon = energy_epsilon(kernel)
+    parts = [ckrm(kernel[:, :, c : c + 1], 0.4, epsilon) for c in range(4)]
+    assert row["pairs"] == 4 * 10
+    assert row["lambda"] == pytest.approx(np.mean(parts))
+    assert row["lambda"] > 0
+    both = layers.SeparableConv2D(6, 3, depth_multiplier=2, name="both")
+    table = measure(sequential((8, 8, 4), both)).set_index("name")
+    assert table.loc["both/depthwise", "pairs"] == 4
+    assert only_row((8, 8, 4), layers.DepthwiseConv2D(1, depth_multiplier=3))["skipped"] != ""
+
+
+def test_a_hidden_channel_of_a_convlstm_is_one_filter():
+    """Case 11: the kernel was missing from the table without a word."""
+    model = sequential(
+        (5, 16, 16, 3),
+        layers.ConvLSTM2D(8, 3, return_sequences=True, name="clstm"),
+        layers.TimeDistributed(layers.Conv2D(8, 3, name="c"), name="each"),
+    )
+    layer = model.layers[0]
+    table = measure(model).set_index("name")
+    assert list(table.index) == ["clstm", "each/c"]
+    assert table.loc["clstm", "shape"] == (3, 3, 3, 32)
+    assert table.loc["clstm", "pairs"] == 28
+    assert not table["told"].any()
+    # Two hidden channels with the same kernels in all four gates are alike, in three gates not.
+    for gates, alike in ((3, 0), (4, 1)):
+        for weight in (layer.cell.kernel, layer.cell.recurrent_kernel):
+            values = weight.numpy()
+            for gate in range(gates):
+                values[..., 8 * gate + 1] = values[..., 8 * gate]
+            weight.assign(values)
+        row = measure(layer_alone(layer), threshold=0.9).iloc[0]
+        assert row["lambda"] == pytest.approx(alike / 28)
+        assert row["dissimilar"] == 8 - alike
+
+
+def layer_alone(layer: keras.Layer) -> keras.Model:
+    image = keras.Input((5, 16, 16, 3))
+    return keras.Model(image, layer(image))
+
+
+def test_one_broken_layer_is_one_row():
+    """Case 10: it lost the whole table, and its name was not told."""
+    model = sequential(
+        (16, 16, 1), layers.Conv2D(4, 3, name="good"), layers.Conv2D(4, 3, name="broken"),
+        layers.BatchNormalization(), layers.Conv2D(4, 3, name="last"),
+        layers.BatchNormalization(name="bad_norm"),
+    )  # fmt: skip
+    kernel, bias = model.get_layer("broken").get_weights()
+    kernel[0, 0, 0, 0] = np.nan
+    model.get_layer("broken").set_weights([kernel, bias])
+    norm = model.get_layer("bad_norm")
+    norm.moving_variance.assign([1, 1, np.inf, np.nan])
+    table = measure(model).set_index("name")
+    assert table.loc["good", "skipped"] == ""
+    assert table.loc["good", "pairs"] == 6
+    assert "NaN" in table.loc["broken", "skipped"]
+    assert "batch norm" in table.loc["last", "skipped"]
+    assert [k.finite for k in model_kernels(model)] == [True, False, False]
+
+
+def test_a_shared_layer_is_one_row():
+    shared = layers.Conv2D(4, 3, padding="same", name="shared")
+    inner = keras.Sequential([keras.Input((8, 8, 4)), shared], name="inner")
+    image = keras.Input((8, 8, 4))
+    table = measure(keras.Model(image, inner(shared(shared(image)))))
+    assert list(table["name"]) == ["shared"]
+
+
+class Twins(keras.layers.Layer):
+    """Two convolutions of one name and a kernel of its own."""
+
+    def build(self, shape):
+        self.one, self.two = layers.Conv2D(4, 3, name="c"), layers.Conv2D(4, 3, name="c")
+        self.own = self.add_weight((3, 3, 4, 4), name="kernel")
+        self.one.build(shape)
+        self.two.build(shape)
+
+    def call(self, x):
+        return self.one(x) + self.two(x) + keras.ops.conv(x, self.own)
+
+
+def test_names_are_unique_and_nothing_is_omitted():
+    table = measure(sequential((8, 8, 4), Twins(name="twins"))).set_index("name")
+    assert sorted(table.index) == ["twins/c", "twins/c#2", "twins/kernel"]
+    assert "Twins" in table.loc["twins/kernel", "skipped"]
 
 
 def test_depthwise_and_separable_convolutions_are_listed_with_their_reason():
@@ -125,7 +236,7 @@ def test_models_and_layers_inside_others_are_found():
     inner = keras.Sequential([keras.Input((8, 8, 4)), layers.Conv2D(4, 3, name="deep")], name="in")
     model = sequential((8, 8, 1), layers.Conv2D(4, 1, name="flat"), inner, SlimConv2D(name="slim"))
     table = measure(model).set_index("name")
-    assert table.loc["in/deep", "lambda"] == ckrm(inner.get_layer("deep").kernel.numpy())
+    assert table.loc["in/deep", "lambda"] == own_ckrm(inner.get_layer("deep").kernel.numpy(), 0.6)
     assert {"slim/conv_top", "slim/conv_bottom", "slim/weigh_squeeze"} < set(table.index)
     assert table.loc["slim/weigh_squeeze", "skipped"] != ""
     lambdas = measured_lambdas(model)
@@ -154,7 +265,7 @@ def test_subclassed_models_once_they_are_built():
     model(np.zeros((1, 8, 8, 2), np.float32))
     table = measure(model).set_index("name")
     assert list(table.index) == ["one", "two", "unused"]
-    assert table.loc["two", "lambda"] == ckrm(model.more[0].kernel.numpy())
+    assert table.loc["two", "lambda"] == own_ckrm(model.more[0].kernel.numpy(), 0.6)
     assert table.loc["unused", "skipped"].startswith("not built")
 
 
@@ -178,6 +289,7 @@ def test_what_cannot_be_measured():
         measure(conv, threshold=1.5)
     with pytest.raises(CKRMError, match="pairs"):
         measure(conv, pairs=0)
-    conv.layers[0].kernel.assign(np.full((3, 3, 2, 3), np.nan))
-    with pytest.raises(CKRMError, match="finite"):
-        measure(conv)
+    with pytest.raises(CKRMError, match="epsilon"):
+        measure(conv, epsilon=-1)
+    with pytest.raises(CKRMError, match="images"):
+        measure(conv, np.zeros((1, 8, 8, 2)))

@@ -10,13 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckrm_tf.errors import CKRMError
+from ckrm_tf.measures.null import null
 from ckrm_tf.measures.redundancy import (
     _sample_pairs,
+    canonical_order,
     ckrm,
     dissimilar_kernels,
-    null,
+    needed_kernels,
     omega,
     redundancy,
+    sorted_similarity,
 )
 from ckrm_tf.measures.similarity import kernel_similarity
 
@@ -63,6 +66,44 @@ def test_dissimilar_kernels_cover_all_and_are_unlike(seed, size, threshold):
         assert any(similarity[i, j] > threshold for j in kept)
 
 
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 1000), st.integers(2, 12), st.floats(0, 1), st.booleans())
+def test_the_count_of_needed_kernels_does_not_hang_on_their_numbers(seed, size, threshold, tied):
+    rng = np.random.default_rng(seed)
+    values = rng.random((size, size)).round(1)
+    similarity = np.maximum(values, values.T)
+    energies = np.ones(size) if tied else rng.random(size)
+    order = rng.permutation(size)
+    turned = similarity[np.ix_(order, order)]
+    noisy = energies[order] * (1 + 1e-8 * rng.standard_normal(size))
+    assert needed_kernels(turned, noisy, threshold) == needed_kernels(
+        similarity, energies, threshold
+    )
+
+
+def test_by_index_the_count_hangs_on_the_numbers():
+    """A star: its centre alone covers all, any other kernel leaves the rest over."""
+    similarity = np.eye(5)
+    similarity[0, :] = similarity[:, 0] = 1
+    turned = similarity[::-1, ::-1]
+    assert len(dissimilar_kernels(similarity)) == 1
+    assert len(dissimilar_kernels(turned)) == 4
+    ties = np.ones(5)
+    assert needed_kernels(similarity, ties) == needed_kernels(turned, ties) == 1
+    energies = np.array([0.5, 1, 1, 1, 1])
+    assert needed_kernels(similarity, energies) == needed_kernels(turned, energies[::-1]) == 4
+
+
+def test_the_canonical_order_is_by_energy_and_then_by_content():
+    assert list(canonical_order([1.0, 3.0, 2.0])) == [1, 2, 0]
+    assert list(canonical_order([1.0, 1.0 + 1e-9, 2.0], [[5.0], [4.0], [0.0]])) == [2, 0, 1]
+    assert list(canonical_order([1.0, 1.0 + 1e-3, 2.0], [[5.0], [4.0], [0.0]])) == [2, 1, 0]
+    assert list(canonical_order([0.0, 0.0])) == [0, 1]
+    np.testing.assert_array_equal(
+        sorted_similarity(np.array([[1, 0.2], [0.2, 1]])), [[1, 0.2], [1, 0.2]]
+    )
+
+
 @settings(deadline=None, max_examples=60)
 @given(st.integers(2, 60), st.data())
 def test_pairs_are_drawn_without_replacement(kernels, data):
@@ -99,6 +140,8 @@ def test_random_kernels_read_the_null(shape):
     found = [redundancy(glorot(shape, seed)) for seed in range(4)]
     base = null(shape)
     assert np.mean([f.lam for f in found]) == pytest.approx(base.lam, abs=0.03)
+    assert max(f.lam for f in found) <= base.ceiling
+    assert np.mean([f.dissimilar for f in found]) / shape[-1] == pytest.approx(base.needed, abs=0.1)
     assert np.mean([f.omega.mean() for f in found]) == pytest.approx(base.mean, abs=0.02)
 
 

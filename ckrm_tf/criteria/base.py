@@ -20,8 +20,9 @@ class Signal:
     """What a criterion says of one width.
 
     Attributes:
-        redundancy: share in [0, 1], 0 for random kernels; CKRM: lambda above its null.
-        needed: share of the filters that is needed, in (0, 1].
+        redundancy: share in [0, 1], 0 for what random kernels may read by chance; CKRM: lambda
+            above its null.
+        needed: share of the filters that is needed, in (0, 1]; 1 where nothing is redundant.
         excess: how much more alike (CKRM) or weaker (slice criteria) the kernels are than random
             ones; speaks also when `redundancy` is 0, as after training without a penalty.
     """

@@ -8,8 +8,9 @@ import numpy as np
 
 from ckrm_tf.criteria.base import Signal
 from ckrm_tf.measures.kernels import ConvolutionKernel
-from ckrm_tf.measures.redundancy import THRESHOLD, dissimilar_kernels, null, omega
-from ckrm_tf.measures.similarity import kernel_similarity, resolve_epsilon
+from ckrm_tf.measures.null import kernel_null
+from ckrm_tf.measures.redundancy import THRESHOLD, kernel_energies, pooled
+from ckrm_tf.measures.similarity import group_similarity, kernel_similarity
 
 
 def ckrm_signal(kernels: Sequence[ConvolutionKernel], threshold: float = THRESHOLD) -> Signal:
@@ -17,7 +18,8 @@ def ckrm_signal(kernels: Sequence[ConvolutionKernel], threshold: float = THRESHO
 
     The measures of several convolutions are averaged: a filter count serves them all. Pointwise
     convolutions are judged on the vectors over their input channels, and together where they have
-    as many filters, each standing for one slice.
+    as many filters, each standing for one slice. Each is held against random kernels of its shape:
+    what does not exceed them by more than chance explains is no redundancy.
     """
     joint: dict[int, list[ConvolutionKernel]] = {}
     parts = []
@@ -35,29 +37,36 @@ def ckrm_signal(kernels: Sequence[ConvolutionKernel], threshold: float = THRESHO
 
 
 def _single(kernel: ConvolutionKernel, threshold: float) -> Signal:
-    epsilon = resolve_epsilon(kernel.shape, None)
-    similarities = [kernel_similarity(group, epsilon) for group in kernel.groups]
-    return _signal(similarities, kernel, epsilon, threshold)
+    similarities = group_similarity(kernel.groups, kernel.epsilon())
+    return _signal(similarities, [kernel], threshold)
 
 
 def _joint(kernels: Sequence[ConvolutionKernel], threshold: float) -> Signal:
     """Eq. 7 with one slice per convolution: its vector over the input channels."""
-    similarities = [kernel_similarity(k.groups[0], resolve_epsilon(k.shape, None)) for k in kernels]
-    first = kernels[0]
-    return _signal(
-        [np.mean(similarities, axis=0)], first, resolve_epsilon(first.shape, None), threshold
-    )
+    similarities = [kernel_similarity(k.groups[0], k.epsilon()) for k in kernels]
+    return _signal([np.mean(similarities, axis=0)], kernels, threshold)
 
 
 def _signal(
-    similarities: Sequence[np.ndarray], kernel: ConvolutionKernel, epsilon: float, threshold: float
+    similarities: Sequence[np.ndarray], kernels: Sequence[ConvolutionKernel], threshold: float
 ) -> Signal:
-    values = np.concatenate([omega(s) for s in similarities])
-    base = null(kernel.shape, threshold, epsilon, pointwise=kernel.pointwise)
-    lam = float(np.mean(values > threshold))
-    needed = sum(len(dissimilar_kernels(s, threshold)) for s in similarities)
+    energies = [
+        # Each layer counts as its share, as in the mean similarity.
+        np.sum([kernel_energies(k.groups[i]) / (kernel_scale(k) or 1.0) for k in kernels], axis=0)
+        for i in range(len(similarities))
+    ]
+    found = pooled(similarities, energies, threshold, 0.0)
+    base = kernel_null(kernels, threshold)
+    share = (found.dissimilar or 0) / sum(map(len, similarities))
+    told = found.lam > base.ceiling
     return Signal(
-        redundancy=max(0.0, (lam - base.lam) / max(1.0 - base.lam, 1e-9)),
-        needed=needed / kernel.shape[-1],
-        excess=float(np.mean(values)) - base.mean,
+        redundancy=(found.lam - base.lam) / max(1.0 - base.lam, 1e-9) if told else 0.0,
+        # Random kernels of few channels are not all needed either.
+        needed=min(1.0, share / base.needed) if told else 1.0,
+        excess=float(np.mean(found.omega)) - base.mean,
     )
+
+
+def kernel_scale(kernel: ConvolutionKernel) -> float:
+    """The mean energy of a convolution's kernels."""
+    return float(np.mean([kernel_energies(group).mean() for group in kernel.groups]))

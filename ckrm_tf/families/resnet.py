@@ -105,14 +105,14 @@ class ResNetFamily(Family):
 
         `stem/filters` hears the stem, `stageN/mid` the 3x3 convolutions of the stage, `stageN/out`
         its last 1x1 convolutions and shortcut, which feed one sum and so share their filters. Of a
-        SlimConv in place of the 3x3 only its two 3x3 convolutions are heard: its others make
-        weights and channels of its own.
+        layer of several convolutions in place of the 3x3 only those are heard whose filters are
+        channels of its output: the others make weights and channels of its own.
         """
         from ckrm_tf.measures.kernels import comparable_kernels  # noqa: PLC0415 - as above
 
         found: dict[str, list[ConvolutionKernel]] = {}
         for kernel in comparable_kernels(model):
-            axis = _axis_of(kernel.name, inner=kernel.pointwise)
+            axis = _axis_of(kernel.name) if kernel.outward else None
             if axis is not None:
                 found.setdefault(axis, []).append(kernel)
         return found
@@ -137,14 +137,13 @@ class ResNetFamily(Family):
         return super().from_record(record)
 
 
-def _axis_of(name: str, *, inner: bool) -> str | None:
+def _axis_of(name: str) -> str | None:
     """The axis that a convolution named by `ckrm_tf.families.resnet_model` speaks for."""
     if name == "stem_conv":
         return "stem/filters"
-    # `stage1_block1_conv2`, or inside a SlimConv `stage1_block1_conv2/conv_top`.
-    layer, _, part = name.partition("/")
-    stage, _, rest = layer.partition("_")
+    # `stage1_block1_conv2`, or inside a layer of several `stage1_block1_conv2/conv_top`.
+    stage, _, rest = name.partition("/")[0].partition("_")
     place = rest.partition("_")[2]
-    if place == "conv2" and not (part and inner):
+    if place == "conv2":
         return f"{stage}/mid"
     return f"{stage}/out" if place in ("conv3", "shortcut") else None

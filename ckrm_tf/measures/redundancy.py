@@ -1,10 +1,9 @@
-"""From similarity to redundancy: Omega, lambda, and the null beside it (Eq. 8, 9)."""
+"""From similarity to redundancy: Omega and lambda (Eq. 8, 9), and the kernels that are needed."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,6 @@ from scipy.stats import binomtest
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.measures.similarity import (
     check_shape,
-    initial_variance,
     kernel_similarity,
     pair_similarity,
     resolve_epsilon,
@@ -21,7 +19,6 @@ from ckrm_tf.measures.similarity import (
 
 THRESHOLD = 0.6
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-NULL_KERNELS = 64
 
 
 @dataclass(frozen=True)
@@ -33,7 +30,8 @@ class Redundancy:
         interval: 95% interval of lambda when pairs were sampled, else None. Pairs share kernels,
             so it is a little too narrow.
         pairs: number of pairs compared.
-        dissimilar: size of a greedy set of mutually dissimilar kernels, None when sampled.
+        dissimilar: size of a greedy set of mutually dissimilar kernels, the strongest first, None
+            when sampled.
         omega: the similarities themselves (Eq. 8), (pairs,).
         epsilon: the absolute epsilon used.
     """
@@ -84,6 +82,27 @@ def canonical_order(energy: Any, content: Any = None) -> np.ndarray:
         keys += [_tied_ranks(column) for column in np.asarray(content, np.float64).T]
     # lexsort takes the first key last.
     return np.lexsort([-key for key in keys[::-1]])
+
+
+def kernel_energies(kernel: Any) -> np.ndarray:
+    """The mean square of each kernel of (k1, ..., F1, F2): (F2,)."""
+    kernel = np.asarray(kernel, np.float64)
+    energies: np.ndarray = np.mean(kernel.reshape(-1, kernel.shape[-1]) ** 2, axis=0)
+    return energies
+
+
+def needed_kernels(
+    similarity: np.ndarray, energies: np.ndarray, threshold: float = THRESHOLD
+) -> int:
+    """How many mutually dissimilar kernels there are, taken greedily in the canonical order.
+
+    Args:
+        similarity: (n, n), symmetric.
+        energies: (n,), `kernel_energies`.
+        threshold: t of Eq. 9.
+    """
+    order = canonical_order(energies, sorted_similarity(similarity))
+    return len(dissimilar_kernels(similarity, threshold, order))
 
 
 def sorted_similarity(similarity: np.ndarray) -> np.ndarray:
@@ -163,10 +182,7 @@ def redundancy(
     check_pairs(pairs)
     if pairs is None or pairs >= possible:
         similarity = kernel_similarity(kernel, absolute)
-        values = omega(similarity)
-        needed = len(dissimilar_kernels(similarity, threshold))
-        lam = float(np.mean(values > threshold))
-        return Redundancy(lam, None, possible, needed, values, absolute)
+        return pooled([similarity], [kernel_energies(kernel)], threshold, absolute)
     first, second = _sample_pairs(shape[-1], pairs, seed)
     values = pair_similarity(kernel, first, second, absolute)
     hits = int(np.sum(values > threshold))
@@ -174,6 +190,29 @@ def redundancy(
     return Redundancy(
         hits / pairs, (float(interval.low), float(interval.high)), pairs, None, values, absolute
     )
+
+
+def pooled(
+    similarities: Sequence[np.ndarray],
+    energies: Sequence[np.ndarray],
+    threshold: float,
+    epsilon: float,
+) -> Redundancy:
+    """The redundancy of groups of kernels: only pairs within a group are compared.
+
+    Args:
+        similarities: (n, n) of each group.
+        energies: (n,) of each group, `kernel_energies`.
+        threshold: t of Eq. 9.
+        epsilon: the absolute epsilon that was used.
+    """
+    values = np.concatenate([omega(similarity) for similarity in similarities])
+    needed = sum(
+        needed_kernels(similarity, own, threshold)
+        for similarity, own in zip(similarities, energies, strict=True)
+    )
+    lam = float(np.mean(values > threshold))
+    return Redundancy(lam, None, len(values), needed, values, epsilon)
 
 
 def _sample_pairs(kernels: int, pairs: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -185,41 +224,3 @@ def _sample_pairs(kernels: int, pairs: int, seed: int) -> tuple[np.ndarray, np.n
     second -= second * (second - 1) // 2 > rank
     second += (second + 1) * second // 2 <= rank
     return rank - second * (second - 1) // 2, second
-
-
-@dataclass(frozen=True)
-class Null:
-    """Lambda and mean of Omega of randomly initialised kernels: what "no redundancy" reads."""
-
-    lam: float
-    mean: float
-
-
-def null(
-    shape: tuple[int, ...],
-    threshold: float = THRESHOLD,
-    epsilon: float | None = None,
-    *,
-    pointwise: bool = False,
-) -> Null:
-    """The null of a kernel shape; lambda = 0 alone proves nothing without it.
-
-    Estimated on 64 kernels drawn with the Glorot variance of the full shape, so it costs little
-    at any width.
-
-    Args:
-        shape: (k1, ..., F1, F2).
-        threshold, epsilon: as given to `ckrm`.
-        pointwise: the kernel is measured `as_vectors`.
-    """
-    relative = float(f"{resolve_epsilon(shape, epsilon) / initial_variance(shape):.3g}")
-    sizes = (math.prod(shape[:-2]), int(shape[-2]))
-    return _null_of(sizes[::-1] if pointwise else sizes, threshold, relative)
-
-
-@lru_cache(maxsize=512)
-def _null_of(sizes: tuple[int, int], threshold: float, relative_epsilon: float) -> Null:
-    """The null depends on the variance only through epsilon over it; sizes: values, slices."""
-    kernel = np.random.default_rng(1).standard_normal((sizes[0], 1, sizes[1], NULL_KERNELS))
-    values = omega(kernel_similarity(kernel, relative_epsilon))
-    return Null(float(np.mean(values > threshold)), float(np.mean(values)))

@@ -6,6 +6,7 @@ Kernels come in Keras layout (k1, ..., F1, F2): F2 kernels of F1 slices, each sl
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,8 @@ EPSILON_SHARE = 0.25
 # above the second no weight matters. The first makes epsilon = 0 well defined: constant slices are
 # then alike.
 TINY, HUGE = 1e-18, 1e18
+# So many groups are worth a compiled call each.
+FEW_GROUPS = 4
 
 
 def psi(x: Any, y: Any, epsilon: float = 1e-12, alpha: float = ALPHA) -> float:
@@ -60,11 +63,46 @@ def resolve_epsilon(shape: tuple[int, ...], epsilon: float | None) -> float:
     Epsilon is an energy threshold: two slices whose variance lies below it count as alike. An
     absolute one would treat wide layers (small initial variance) and narrow ones differently.
     """
-    if epsilon is None:
-        return EPSILON_SHARE * initial_variance(shape)
-    if not (isinstance(epsilon, int | float) and math.isfinite(epsilon) and epsilon >= 0):
+    check_epsilon(epsilon)
+    return EPSILON_SHARE * initial_variance(shape) if epsilon is None else float(epsilon)
+
+
+def check_epsilon(epsilon: float | None) -> None:
+    """Refuse an epsilon that is neither None nor a number of at least 0."""
+    number = isinstance(epsilon, int | float) and math.isfinite(epsilon) and epsilon >= 0
+    if epsilon is not None and not number:
         raise CKRMError("epsilon", expected="None or a number >= 0", received=repr(epsilon))
-    return float(epsilon)
+
+
+def energy(kernel: Any) -> float:
+    """The mean variance of a layer's slices, (k1, ..., F1, F2): its energy."""
+    return float(np.mean(as_slices(kernel).var(axis=1)))
+
+
+def energy_epsilon(kernel: Any) -> float:
+    """A quarter of a layer's own energy: the same for networks that compute the same.
+
+    What the kernels were initialised with says nothing where a batch norm follows, since they can
+    then be scaled at will.
+    """
+    return EPSILON_SHARE * energy(kernel)
+
+
+def group_similarity(groups: Sequence[Any], epsilon: float) -> list[np.ndarray]:
+    """`kernel_similarity` within each group of kernels, which are (k1, ..., F1, n) of equal shape.
+
+    Many small groups are compared pair by pair in one pass.
+    """
+    if len(groups) <= FEW_GROUPS:
+        return [kernel_similarity(group, epsilon) for group in groups]
+    n = groups[0].shape[-1]
+    i, j = np.triu_indices(n, 1)
+    starts = n * np.arange(len(groups))[:, None]
+    together = np.concatenate(groups, axis=-1)
+    values = pair_similarity(together, (starts + i).ravel(), (starts + j).ravel(), epsilon)
+    result = np.tile(np.eye(n, dtype=np.float32), (len(groups), 1, 1))
+    result[:, i, j] = result[:, j, i] = values.reshape(len(groups), -1)
+    return list(result)
 
 
 def check_shape(shape: tuple[int, ...]) -> None:

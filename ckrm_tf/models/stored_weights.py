@@ -1,0 +1,232 @@
+"""The weights in a model's file, found by the names that the formats give them. No code is run."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ckrm_tf.errors import CKRMError
+
+CONFIG, WEIGHTS = "config.json", "model.weights.h5"
+# Keras stores its zip uncompressed: what swells so much more is no model.
+SWELLS = 50
+SMALL = 2**24
+ROOTS = ("layers", "_layer_checkpoint_dependencies")
+
+
+class Weights(ABC):
+    """The weights below one layer or model."""
+
+    @abstractmethod
+    def layers(self, layers: Sequence[tuple[str, str]]) -> list[Weights]:
+        """Those of each layer of a model, given by (name, class) in the order of the model."""
+
+    @abstractmethod
+    def part(self, attribute: str, name: str) -> Weights:
+        """Those of a layer that stands in an attribute of this one."""
+
+    @abstractmethod
+    def arrays(self, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+        """This layer's own, under the names that its kind gives them; those absent are left out."""
+
+    @abstractmethod
+    def inner(self) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+        """Everything below, layer by layer: its path, and its `kernel` and `bias` and so on."""
+
+
+@contextmanager
+def open_weights(path: Path) -> Iterator[tuple[Any, Weights]]:
+    """The configuration (None where there is none) and the weights of a saved model.
+
+    Raises:
+        CKRMError: a file that is none, or holds no weights.
+    """
+    try:
+        if path.is_dir():
+            from ckrm_tf.models.stored_checkpoint import (  # noqa: PLC0415 - needs TensorFlow
+                saved_model_weights,
+            )
+
+            yield None, saved_model_weights(path)
+        elif zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                config = (
+                    json.loads(_member(archive, CONFIG)) if CONFIG in archive.namelist() else None
+                )
+                content = io.BytesIO(_member(archive, WEIGHTS))
+            with h5py.File(content, "r") as file:
+                yield config, ByPlace(file, "")
+        else:
+            with h5py.File(path, "r") as file:
+                config = file.attrs.get("model_config")
+                if config is None and "layers" in file:
+                    yield None, ByPlace(file, "")
+                else:
+                    group = file.get("model_weights", file)
+                    yield None if config is None else json.loads(config), ByName.of(group)
+    except CKRMError:
+        raise
+    except Exception as error:  # whatever h5py, zipfile, json or a strange configuration raise
+        raise CKRMError(
+            f"model {path}",
+            expected="a file with the weights of a Keras model",
+            received=str(error),
+        ) from error
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+    info = archive.getinfo(name)
+    if info.file_size > SMALL and info.file_size > SWELLS * info.compress_size:
+        raise ValueError(f"{name} is packed {info.file_size // max(info.compress_size, 1)} times")
+    return archive.read(name)
+
+
+def _value(dataset: Any) -> np.ndarray:
+    if isinstance(dataset, h5py.Dataset) and dataset.nbytes > SMALL:
+        held = dataset.id.get_storage_size()
+        if dataset.nbytes > SWELLS * held:
+            raise ValueError(f"{dataset.name} declares {dataset.nbytes} bytes and holds {held}")
+    values = np.asarray(dataset)
+    if isinstance(dataset, h5py.Dataset) and dataset.attrs.get("dtype") == "bfloat16":
+        # The upper half of a float32.
+        return (values.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+    return values
+
+
+class ByPlace(Weights):
+    """The HDF5 tree of a `.keras` file: `layers/conv2d_1/vars/0`."""
+
+    def __init__(self, file: Any, path: str) -> None:
+        self.file, self.path = file, path
+
+    def _at(self, *parts: str) -> ByPlace:
+        return ByPlace(self.file, "/".join(part for part in (self.path, *parts) if part))
+
+    def layers(self, layers: Sequence[tuple[str, str]]) -> list[Weights]:
+        """See `Weights`; places are counted by class, whatever the names."""
+        used: Counter[str] = Counter()
+        found: list[Weights] = []
+        for _, kind in layers:
+            place = snake_case(kind)
+            number = used[place]
+            used[place] += 1
+            found.append(self._at(self._root(), f"{place}_{number}" if number else place))
+        return found
+
+    def _root(self) -> str:
+        """Where the layers of a model are: Keras 2.12 named it otherwise."""
+        return next((r for r in ROOTS if self._group(self._at(r).path) is not None), ROOTS[0])
+
+    def _group(self, path: str) -> Any:
+        """The group at a path; on Windows Keras 2 wrote it with backslashes."""
+        found = self.file.get(path) if path else self.file
+        found = self.file.get(path.replace("/", "\\")) if found is None else found
+        return found if isinstance(found, h5py.Group) else None
+
+    def part(self, attribute: str, name: str) -> Weights:
+        """See `Weights`."""
+        return self._at(attribute)
+
+    def arrays(self, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+        """See `Weights`; they have numbers only."""
+        here = self._group(self.path)
+        group = None if here is None else here.get("vars")
+        if not isinstance(group, h5py.Group):
+            return {}
+        return {
+            name: _value(group[str(number)])
+            for number, name in enumerate(names)
+            if str(number) in group
+        }
+
+    def inner(self) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+        """See `Weights`; the first is taken for the kernel and the second for the bias."""
+        root = self._group(self.path)
+        if root is None:
+            return
+        found: list[str] = []
+        root.visit(lambda name: found.append(name) if name.split("/")[-1] == "vars" else None)
+        for name in found:
+            place = name.split("/")[:-1]
+            if place[:1] == ["optimizer"]:
+                continue
+            here = self._at(*place)
+            values = here.arrays(("kernel", "bias"))
+            if "kernel" in values:
+                yield "/".join(p for p in place if p not in ROOTS), values
+
+
+class ByName(Weights):
+    """Arrays by the path of their variable, `inner/deep/kernel`, in the order of the file."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        self.values = values
+
+    @classmethod
+    def of(cls, group: Any) -> ByName:
+        """Of an `.h5` file: one group a layer, whose `weight_names` are in it."""
+        values: dict[str, Any] = {}
+        for layer in group.attrs.get("layer_names", list(group)):
+            name = _text(layer)
+            part = group.get(name)
+            if isinstance(part, h5py.Group):
+                for weight in part.attrs.get("weight_names", []):
+                    path = _text(weight)
+                    values[f"{name}//{path.split(':')[0]}"] = part[path]
+        return cls(values)
+
+    def layers(self, layers: Sequence[tuple[str, str]]) -> list[Weights]:
+        """See `Weights`."""
+        return [self._below(name) for name, _ in layers]
+
+    def _below(self, name: str) -> ByName:
+        """What a layer of this name holds: in its own group, or with its name in the path."""
+        own = {k: v for k, v in self.values.items() if k.startswith(f"{name}//")}
+        if own:
+            return ByName({k.partition("//")[2]: v for k, v in own.items()})
+        return ByName({k: v for k, v in self.values.items() if name in k.split("/")[:-1]})
+
+    def part(self, attribute: str, name: str) -> Weights:
+        """See `Weights`; of one layer alone the names of its weights need no place."""
+        below = self._below(name)
+        return below if below.values else self
+
+    def arrays(self, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+        """See `Weights`; Keras 3 calls the kernel of a depthwise layer `kernel`."""
+        by_leaf = {key.split("/")[-1]: value for key, value in reversed(self.values.items())}
+        if names == ("depthwise_kernel",) and "depthwise_kernel" not in by_leaf:
+            by_leaf["depthwise_kernel"] = by_leaf.get("kernel")
+        return {n: _value(by_leaf[n]) for n in names if by_leaf.get(n) is not None}
+
+    def inner(self) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+        """See `Weights`."""
+        found: dict[str, dict[str, np.ndarray]] = {}
+        for key, value in self.values.items():
+            place, _, leaf = key.replace("//", "/").rpartition("/")
+            found.setdefault(place, {})[leaf] = _value(value)
+        for place, values in found.items():
+            parts = place.split("/")
+            # The group of a layer and the first part of the path within it are mostly one name.
+            yield "/".join(p for i, p in enumerate(parts) if not i or p != parts[i - 1]), values
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def snake_case(name: str) -> str:
+    """The place that Keras gives to the weights of a class: `depthwise_conv2d` and so on."""
+    name = re.sub(r"\W+", "", name)
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
