@@ -14,7 +14,6 @@ from typing import Any
 import keras
 from keras import layers
 
-from ckrm_tf.measures.kernels import CONVOLUTIONS, DEPTHWISE, SEPARABLE, TRANSPOSED
 from ckrm_tf.narrowing import keras_graph
 from ckrm_tf.narrowing.plan import Channels
 
@@ -32,7 +31,13 @@ PASSING = (
     layers.AlphaDropout,
 )
 # Layers whose `activation` is the last thing that they do.
-ACTIVATED = (*CONVOLUTIONS, *TRANSPOSED, *DEPTHWISE, *SEPARABLE, layers.Dense, layers.EinsumDense)
+ACTIVATED = (
+    *(layers.Conv1D, layers.Conv2D, layers.Conv3D),
+    *(layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose),
+    *(layers.DepthwiseConv1D, layers.DepthwiseConv2D),
+    *(layers.SeparableConv1D, layers.SeparableConv2D),
+    *(layers.Dense, layers.EinsumDense),
+)
 
 
 @dataclass(eq=False)
