@@ -131,7 +131,7 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
         filters = row["shape"][-1]
         rows.append(
             {
-                "convolution": shorten(row["name"], 34),
+                "convolution": shorten(row["name"], 30),
                 "shape": "x".join(map(str, row["shape"])),
                 "lambda": lam,
                 "null": f"{row['null']:.3f}±{row['null_sd']:.3f}",

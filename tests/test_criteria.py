@@ -11,13 +11,16 @@ from ckrm_tf.criteria.registry import CRITERIA, criterion
 from ckrm_tf.criteria.signals import width_signals
 from ckrm_tf.criteria.slices import slice_signal
 from ckrm_tf.errors import CKRMError
+from ckrm_tf.families.functional import ModelFamily
 from ckrm_tf.families.layout import Layout
 from ckrm_tf.families.resnet import ResNetFamily
 from ckrm_tf.families.widths import Stage, Widths
+from ckrm_tf.layers.slim_conv import SlimConv2D
 from ckrm_tf.measures.kernels import ConvolutionKernel
 from ckrm_tf.measures.null import kernel_null, null
 from ckrm_tf.measures.redundancy import ckrm, omega
 from ckrm_tf.measures.similarity import energy_epsilon, kernel_similarity
+from ckrm_tf.models.facts import ModelFacts
 
 WIDTHS = Widths(4, (Stage(1, 6, 8), Stage(2, 5, 8)))
 FAMILY = ResNetFamily(WIDTHS, (16, 16, 1))
@@ -139,6 +142,23 @@ def test_slim_convolutions_are_heard_in_the_default_network():
     weights = model.get_layer("stage2_block1_conv2").conv_top.kernel
     weights.assign(np.array(weights) * np.where(np.arange(weights.shape[-1]) % 2, 1, 1e-3))
     assert width_signals(model, family)["stage2/mid"].needed == pytest.approx(0.75, abs=0.05)
+
+
+def test_a_layer_of_several_convolutions_has_a_signal_for_each_width():
+    """In a model that somebody brought: found from the channels, whatever the names."""
+    image = keras.Input((8, 8, 4))
+    x = SlimConv2D(name="any")(keras.layers.Conv2D(24, 3, padding="same", name="first")(image))
+    x = keras.layers.Conv2D(6, 3, name="last")(x)
+    model = keras.Model(
+        image, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x)), name="brought"
+    )
+    facts = ModelFacts((8, 8, 4), 0.0, 1.0, 3, "logits", ("as given", "as given"))
+    family = ModelFamily(model, facts, (8, 8, 4))
+    network = family.build(family.start)
+    heard = {k.name for kernels in family.kernels(network).values() for k in kernels}
+    inside = {f"any/{part}" for part in ("conv_top", "conv_bottom", "conv_reduce")}
+    assert {name.removeprefix("model_as_given/") for name in heard} >= {"first", "last"} | inside
+    assert set(width_signals(network, family)) == set(family.kernels(network))
 
 
 def test_convolutions_of_unlike_kinds_may_share_a_width():

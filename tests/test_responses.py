@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import keras
@@ -19,7 +20,14 @@ from ckrm_tf.families.resnet import ResNetFamily
 from ckrm_tf.families.resnet_model import BN_EPSILON, resnet
 from ckrm_tf.families.widths import Stage, Widths
 from ckrm_tf.measures import responses_compiled, responses_sums
-from ckrm_tf.measures.responses import ResponseMeasure, response_measure
+from ckrm_tf.measures.callback import CKRMCallback
+from ckrm_tf.measures.responses import (
+    RESPONSE_COLUMNS,
+    ResponseMeasure,
+    null_spread,
+    response_measure,
+)
+from ckrm_tf.measures.table import measure
 from ckrm_tf.train.batches import scaled
 from ckrm_tf.train.recipe import Recipe
 from ckrm_tf.train.trainer import Trainer
@@ -210,7 +218,7 @@ def test_numbers_agree_with_numpy(made, wanted, images, monkeypatch):
         if len(site.tensors) > 1:
             continue
         layer = site.name if site.name.endswith("_add") else f"{site.name}_bn"
-        seen = keras.Model(made.model.inputs, made.model.get_layer(layer).output)
+        seen = keras.Model(made.model.input, made.model.get_layer(layer).output)
         lam, needed, directions = by_hand(np.asarray(seen(images, training=False)), 0.5)
         assert found[site.name].lam == pytest.approx(lam, abs=1e-9)
         assert (found[site.name].needed, found[site.name].directions) == (needed, directions)
@@ -293,22 +301,34 @@ def test_copies_and_dead_channels_are_counted(made):
     assert found.directions <= 4
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_untrained_networks_are_told_of_nothing(images, seed):
-    keras.utils.set_random_seed(seed)
-    model = FAMILY.build(FAMILY.start)
-    table = response_measure(model, images)
+def test_untrained_networks_are_told_of_nothing(made):
+    """A draw is held against other draws; the control is a layer whose filters are all one."""
+    sites = made.sites
+    draws = [[made.null(seed)[site.name].lam for site in sites] for seed in range(8)]
+    channels = [site.channels for site in sites]
+    for seed in range(8):
+        others = [draws[k] for k in range(8) if k not in (seed, (seed + 1) % 8, (seed + 2) % 8)]
+        mean, spread, bar = null_spread(others, channels)
+        assert not (np.array(draws[seed]) > bar).any()
+        assert (spread > 0).all()
+        assert (bar > mean).all()
+    weights = Weights(made.model)
+    path = "stage2_block1_conv1/kernel"
+    weights.values[path] = np.repeat(weights.values[path][..., :1], 8, axis=-1)
+    lams = {name: r.lam for name, r in made.measured(weights.list(), directions=False).items()}
+    assert (
+        lams["stage2_block1_conv1"] == 1 > bar[[s.name for s in sites].index("stage2_block1_conv1")]
+    )
+
+
+def test_an_untrained_network_has_a_null_of_its_own_kind(images, made):
+    """Where no image has passed the batch norms, those of the null are at their start too."""
+    keras.utils.set_random_seed(1)
+    fresh = ResponseMeasure(FAMILY.build(FAMILY.start), images, 0.5)
+    table = fresh.table()
     assert not (table["lambda_response"] > table["lambda_bar"]).any()
-    assert (table["lambda_null"] > 0).any()
-    assert (table["lambda_null_sd"] > 0).all()
-    # The control: filters that are all one are told.
-    kernel = model.get_layer("stage2_block1_conv1").kernel
-    kernel.assign(np.repeat(np.asarray(kernel)[..., :1], kernel.shape[-1], axis=-1))
-    again = response_measure(model, images, directions=False).set_index("name")
-    row = again.loc["stage2_block1_conv1"]
-    assert row["lambda_response"] == 1
-    assert row["needed"] == 1
-    assert row["lambda_response"] > row["lambda_bar"]
+    calibrated = np.mean([r.lam for r in made.null(1).values()])
+    assert table["lambda_null"].mean() > calibrated + 0.05
 
 
 def test_the_null_is_drawn_from_its_seed_and_leaves_the_model(made):
@@ -386,6 +406,53 @@ def test_signals_of_slim_convolutions():
     pictures = np.random.default_rng(0).normal(size=(8, 16, 16, 1))
     found = response_signals(family.build(family.start), family, pictures, nulls=0)
     assert set(found) == {"stem/filters", "stage1/mid", "stage1/out"}
+
+
+def test_the_table_of_a_model_has_weights_and_responses(made, images):
+    table = measure(made.model, images, threshold=0.5)
+    alone = measure(made.model, threshold=0.5)
+    assert table["name"].is_unique
+    both = table.iloc[: len(alone)]
+    pd.testing.assert_series_equal(both["lambda"], alone["lambda"])
+    assert set(table["name"][len(alone) :]) == {"stage1_block1_add", "stage2_block2_add"}
+    assert (table["skipped"] == "").all()
+    assert (alone["skipped"] != "").any()
+    rows = table.set_index("name")
+    for column in RESPONSE_COLUMNS:
+        assert pd.api.types.is_numeric_dtype(table[column])
+        assert rows.at["stage1_block1_conv3", column] == rows.at["stage1_block1_add", column]
+    assert rows["lambda_response"].between(0, 1).all()
+    assert np.isnan(rows.at["stage1_block1_add", "lambda"])
+    dense = keras.Sequential([keras.Input((4,)), layers.Dense(6, name="one"), layers.Dense(2)])
+    found = measure(dense, np.random.default_rng(0).normal(size=(20, 4)))
+    assert list(found["name"]) == ["one"]
+    assert found["channels"][0] == 6
+
+
+def test_the_callback_reports_responses_and_outlives_nan(images):
+    class Poison(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                kernel = self.model.get_layer("second").kernel
+                kernel.assign(np.full(kernel.shape, np.nan))
+
+    model = keras.Sequential(
+        [
+            keras.Input((16, 16, 1)), layers.Conv2D(6, 3, name="first"), layers.ReLU(),
+            layers.Conv2D(4, 3, name="second"), layers.GlobalAveragePooling2D(), layers.Dense(2),
+        ]
+    )  # fmt: skip
+    model.compile(keras.optimizers.SGD(0.0), "mse", run_eagerly=True)
+    callback = CKRMCallback(threshold=0.5, images=images[:16])
+    targets = np.zeros((8, 2), np.float32)
+    logs = model.fit(images[:8], targets, epochs=2, verbose=0, callbacks=[callback, Poison()])
+    found = logs.history
+    for name in ("lambda/second", "lambda_response/second", "ckrm", "ckrm_response"):
+        assert np.isfinite(found[name][0])
+        assert np.isnan(found[name][1])
+    own = ResponseMeasure(model, images[:16], 0.5).measured(directions=False)
+    assert found["lambda_response/first"] == [own["first"].lam] * 2
+    copy.deepcopy(callback)
 
 
 def test_what_cannot_be_measured_is_refused(images):

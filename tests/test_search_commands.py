@@ -270,13 +270,18 @@ def test_a_file_of_any_name_is_measured(tmp_path, monkeypatch, capsys):
     assert "Share of slices" in said
     main(cost_of, ["run#1.keras", "--input-shape", "8,8,4"])
     assert "conv" in capsys.readouterr().out
+    error = refused(capsys, cost_of, "saved_model")
+    assert "a SavedModel folder" in error
+    assert "run#1.keras" in error
+    main(report, ["saved_model"])
+    assert "\nconv " in capsys.readouterr().out
     for command in (report, cost_of):
-        error = refused(capsys, command, "saved_model")
-        assert "a SavedModel folder" in error
-        assert "run#1.keras" in error
         assert "received a folder" in refused(capsys, command, ".")
-    Path("run#1.keras").unlink()
-    assert "the .keras file beside it" in refused(capsys, report, "saved_model")
+    Path("run#1.keras").rename("model.keras")
+    main(cost_of, ["."])
+    assert "conv" in capsys.readouterr().out
+    Path("model.keras").unlink()
+    assert "the .keras file beside it" in refused(capsys, cost_of, "saved_model")
 
 
 SCRIPT = "import sys\nfrom search.commands import main\nsys.exit(main())\n"

@@ -140,11 +140,29 @@ class ModelFamily(Family):
         by_path = {k.name.removeprefix(prefix): k for k in comparable_kernels(model)}
         found = {}
         for group in self.channels.groups.free.values():
-            own = [by_path[path] for path in group.layers if path in by_path]
+            paths = (*group.layers, *self._inner.get(group.name, ()))
+            own = [by_path[path] for path in paths if path in by_path]
             # One filter count for all: only kernels of equally many filters speak together.
             own = [k for k in own if k.shape[-1] == own[0].shape[-1]]
             if own:
                 found[group.name] = own
+        return found
+
+    @cached_property
+    def _inner(self) -> Mapping[str, Sequence[str]]:
+        """The convolutions inside layers, by the group whose channels they make in the trace."""
+        from ckrm_tf.measures.kernels import inner_convolutions  # noqa: PLC0415
+
+        found: dict[str, list[str]] = {}
+        for path, layer in inner_convolutions(self.model):
+            axes = self.channels.trace.uses.get(id(getattr(layer, "kernel", None)), {})
+            ids = axes.get(max(axes)) if axes else None
+            if ids is None:
+                continue
+            made = set(self.channels.units.of_atom[ids].tolist())
+            for name, units in self.channels.units.members.items():
+                if made & set(units.tolist()):
+                    found.setdefault(name, []).append(path)
         return found
 
     def describe(self, design: Design) -> str:

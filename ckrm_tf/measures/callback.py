@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,14 @@ import numpy as np
 from ckrm_tf.errors import CKRMError, unknown_name
 from ckrm_tf.measures.kernels import ConvolutionKernel, model_kernels
 from ckrm_tf.measures.redundancy import THRESHOLD, Redundancy, check_pairs, check_threshold
+from ckrm_tf.measures.responses import ResponseMeasure
 from ckrm_tf.measures.similarity import resolve_epsilon
 from ckrm_tf.measures.table import redundancy_of
 
 PREFIX = "lambda/"
 MEAN = "ckrm"
+RESPONSE_PREFIX = "lambda_response/"
+RESPONSE_MEAN = "ckrm_response"
 
 
 class CKRMCallback(keras.callbacks.Callback):
@@ -26,7 +30,11 @@ class CKRMCallback(keras.callbacks.Callback):
     of each epoch: `History` and callbacks listed later see them, so `EarlyStopping`,
     `ModelCheckpoint` or KerasTuner can monitor "ckrm". Between measurements the last values are
     repeated, so that every epoch has the same keys; the first epoch and the last are always
-    measured.
+    measured. Weights that are not finite read NaN, and the training goes on.
+
+    With images also `logs["lambda_response/NAME"]` for each width, and `logs["ckrm_response"]`,
+    their mean: how alike the channels are on the images (`ckrm_tf.measures.responses`). The pass is
+    compiled once for a training.
 
     Args:
         every: measure every so many epochs.
@@ -37,6 +45,7 @@ class CKRMCallback(keras.callbacks.Callback):
         pairs: compare only so many random pairs per layer; None compares all.
         log_dir: where to write TensorBoard scalars and histograms of Omega; needs TensorFlow.
             None writes nothing.
+        images: some hundred images as the model takes them, without labels, or None.
 
     Raises:
         CKRMError: an impossible argument; at the start of training an unknown layer name, no
@@ -53,6 +62,7 @@ class CKRMCallback(keras.callbacks.Callback):
         pointwise: bool = False,
         pairs: int | None = None,
         log_dir: str | Path | None = None,
+        images: Any = None,
     ) -> None:
         super().__init__()
         if isinstance(every, bool) or not isinstance(every, int) or every < 1:
@@ -68,12 +78,16 @@ class CKRMCallback(keras.callbacks.Callback):
         # Made when training begins: KerasTuner copies callbacks, and a writer cannot be copied.
         self._writer: Any = None
         self._last: dict[str, float] = {}
+        self.images = images
+        self._responses: ResponseMeasure | None = None
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Open the event file; refuse what could not be measured, before the first epoch."""
         self._last = {}
+        self._responses = None
         if self.model.built:
             self._kernels()
+            self._response_measure()
         if self.log_dir is not None:
             self._writer = _summary().create_file_writer(str(self.log_dir))
 
@@ -90,27 +104,43 @@ class CKRMCallback(keras.callbacks.Callback):
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+        # A compiled function cannot be copied either.
+        self._responses = None
 
     def _measure(self, epoch: int) -> None:
+        kernels = self._kernels()
         found = {
             kernel.name: redundancy_of(kernel, self.threshold, self.epsilon, self.pairs)
-            for kernel in self._kernels()
+            for kernel in kernels
+            if kernel.finite
         }
-        self._last = {f"{PREFIX}{name}": r.lam for name, r in found.items()}
-        self._last[MEAN] = float(np.mean([r.lam for r in found.values()]))
+        lams = {k.name: found[k.name].lam if k.finite else math.nan for k in kernels}
+        self._last = {f"{PREFIX}{name}": lam for name, lam in lams.items()}
+        self._last[MEAN] = float(np.mean(list(lams.values())))
+        responses = self._response_measure()
+        if responses is not None:
+            heard = responses.measured(directions=False)
+            self._last |= {f"{RESPONSE_PREFIX}{name}": r.lam for name, r in heard.items()}
+            self._last[RESPONSE_MEAN] = float(np.mean([r.lam for r in heard.values()]))
         if self._writer is not None:
             self._write(found, epoch)
+
+    def _response_measure(self) -> ResponseMeasure | None:
+        """The measure on responses, made once for a training."""
+        if self.images is not None and self._responses is None:
+            self._responses = ResponseMeasure(self.model, self.images, self.threshold)
+        return self._responses
 
     def _kernels(self) -> list[ConvolutionKernel]:
         """The convolutions to measure."""
         every = list(model_kernels(self.model, pointwise=self.pointwise))
-        kernels = [kernel for kernel in every if kernel.reason is None]
+        kernels = [k for k in every if k.reason is None or not k.finite]
         if self.layers is not None:
             known = {kernel.name: kernel for kernel in every}
             for name in self.layers:
                 if name not in known:
                     raise unknown_name("convolution", name, known)
-                if known[name].reason is not None:
+                if known[name].reason is not None and known[name].finite:
                     raise CKRMError(f"cannot measure {name}", hint=known[name].reason)
             kernels = [kernel for kernel in kernels if kernel.name in self.layers]
         if not kernels:

@@ -99,6 +99,13 @@ def comparable_kernels(model: keras.Model) -> list[ConvolutionKernel]:
     return [k for k in model_kernels(model, pointwise=True) if k.reason is None]
 
 
+def inner_convolutions(model: keras.Model) -> Iterator[tuple[str, Any]]:
+    """The convolutions inside layers that are no models, with their paths."""
+    for path, layer, inside in _walk(model, "", False):
+        if inside and folding.is_convolution(layer):
+            yield path, layer
+
+
 def _walk(layer: keras.Layer, path: str, inside: bool) -> Iterator[tuple[str, Any, bool]]:
     """Every layer with its path and whether it stands inside a layer that is no model."""
     for inner in layer._flatten_layers(include_self=False, recursive=False):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -22,13 +22,13 @@ from keras import ops
 from scipy import linalg
 
 from ckrm_tf.errors import CKRMError, unknown_name
+from ckrm_tf.measures.compiled import compiled
 from ckrm_tf.measures.redundancy import (
     THRESHOLD,
     canonical_order,
     check_threshold,
     dissimilar_kernels,
 )
-from ckrm_tf.measures.responses_compiled import compiled
 from ckrm_tf.measures.responses_null import random_weights
 from ckrm_tf.measures.responses_sites import Site, find_sites
 from ckrm_tf.measures.responses_sums import Summing
@@ -103,7 +103,6 @@ class ResponseMeasure:
             raise CKRMError(
                 "model", expected="a layer with two channels or more to measure", received="none"
             )
-        self._judge = _Judge(self.threshold)
         shapes = [array.shape for array in self.arrays]
         self.summing = Summing(model, self.sites, len(self.arrays[0]), shapes, maps=form == "maps")
 
@@ -123,7 +122,7 @@ class ResponseMeasure:
         """
         states = self.summing(self.arrays, weights)
         return {
-            site.name: self._judge(state, directions=directions)
+            site.name: response(state, self.threshold, directions=directions)
             for site, state in zip(self.sites, states, strict=True)
         }
 
@@ -235,27 +234,29 @@ def response_measure(
     return table
 
 
-class _Judge:
-    """From the sums of a site to what it says; compiled once for a width."""
+def response(state: Sequence[Any], threshold: float, *, directions: bool = True) -> Response:
+    """What a site says, from its sums.
 
-    def __init__(self, threshold: float) -> None:
-        self.threshold = threshold
-        self._compiled = compiled(partial(alike_channels, threshold=threshold))
+    Args:
+        state: of `Summing`.
+        threshold: channels are alike above it.
+        directions: count them.
+    """
+    shapes = tuple(side for part in state for side in part.shape)
+    bar = ops.convert_to_tensor(threshold, "float32")
+    alike, energy, content, finite = compiled(alike_channels, shapes)(list(state), bar)
+    size = int(energy.shape[0])
+    if not bool(ops.convert_to_numpy(finite)):
+        return Response(math.nan, math.nan, math.nan, size)
+    matrix = ops.convert_to_numpy(alike)
+    lam = (np.count_nonzero(matrix) - size) / (size * (size - 1))
+    order = canonical_order(ops.convert_to_numpy(energy), ops.convert_to_numpy(content))
+    needed = len(dissimilar_kernels(matrix, 0.5, order))
+    held = _directions(ops.convert_to_numpy(state[3])) if directions else math.nan
+    return Response(float(lam), float(needed), held, size)
 
-    def __call__(self, state: Sequence[Any], *, directions: bool) -> Response:
-        alike, energy, content, finite = self._compiled(list(state))
-        size = int(energy.shape[0])
-        if not bool(ops.convert_to_numpy(finite)):
-            return Response(math.nan, math.nan, math.nan, size)
-        matrix = ops.convert_to_numpy(alike)
-        lam = (np.count_nonzero(matrix) - size) / (size * (size - 1))
-        order = canonical_order(ops.convert_to_numpy(energy), ops.convert_to_numpy(content))
-        needed = len(dissimilar_kernels(matrix, 0.5, order))
-        held = _directions(ops.convert_to_numpy(state[3])) if directions else math.nan
-        return Response(float(lam), float(needed), held, size)
 
-
-def alike_channels(state: Sequence[Any], threshold: float) -> tuple[Any, Any, Any, Any]:
+def alike_channels(state: Sequence[Any], threshold: Any) -> tuple[Any, Any, Any, Any]:
     """Which channels of a site are alike.
 
     Args:

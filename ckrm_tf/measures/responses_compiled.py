@@ -1,4 +1,4 @@
-"""Functions of arrays, compiled with XLA where that pays and where XLA takes them."""
+"""A pass of a network, compiled with XLA where that pays and where XLA takes it."""
 
 from __future__ import annotations
 
@@ -13,58 +13,45 @@ SUMS = "the network as a graph, the sums with XLA"
 PLAIN = "not compiled"
 
 
-def compiled(function: Callable[..., Any], *, jit: bool = True) -> Callable[..., Any]:
-    """A function of nests of arrays under `tf.function` or `jax.jit`; as it is on other backends.
-
-    Args:
-        function: changes nothing.
-        jit: with XLA, on TensorFlow.
-    """
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf  # noqa: PLC0415 - the JAX backend must not need TensorFlow
-
-        # As a partial, because TensorFlow counts tracings by Python code, over all its functions.
-        found: Callable[..., Any] = tf.function(partial(function), jit_compile=jit, autograph=False)
-        return found
-    if backend == "jax":
-        import jax  # noqa: PLC0415 - only this backend needs it
-
-        return jax.jit(function)
-    return function
-
-
 class CompiledNetwork:
-    """A pass of a network and sums of what is seen in it, compiled at the first call.
+    """A function that passes images through a network, compiled at its first call.
 
     With XLA as a whole on an accelerator and on JAX. On TensorFlow's CPU the network runs as a
-    graph and only the sums with XLA, whose convolutions there take three and a half times as long
-    (docs/responses.md); so too where XLA refuses the model.
+    graph, because XLA's convolutions there take three and a half times as long
+    (docs/responses.md), and so it does where XLA refuses the model; functions that it calls may be
+    compiled with XLA themselves.
 
     Args:
-        network: called as `network(sums, *arguments)`.
-        sums: takes and returns nests of arrays.
+        function: takes and returns nests of arrays; changes nothing.
 
     Attributes:
         how: in words.
         reason: why XLA refused the whole; empty where it did not.
     """
 
-    def __init__(self, network: Callable[..., Any], sums: Callable[..., Any]) -> None:
-        self.network, self.sums, self.reason = network, sums, ""
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function, self.reason = function, ""
+        self._run, self.how = function, PLAIN
         backend = keras.backend.backend()
-        self.how = PLAIN if backend not in ("tensorflow", "jax") else XLA
-        if backend == "tensorflow" and not keras.distribution.list_devices("gpu"):
-            self._apart()
-        else:
-            self._run = compiled(partial(network, sums))
+        if backend == "tensorflow":
+            whole = bool(keras.distribution.list_devices("gpu"))
+            self._run, self.how = self._graph(jit=whole), XLA if whole else SUMS
+        elif backend == "jax":
+            import jax  # noqa: PLC0415 - only this backend needs it
 
-    def _apart(self) -> None:
-        self.how = SUMS
-        self._run = compiled(partial(self.network, compiled(self.sums)), jit=False)
+            self._run, self.how = jax.jit(function), XLA
+
+    def _graph(self, *, jit: bool) -> Callable[..., Any]:
+        import tensorflow as tf  # noqa: PLC0415 - the JAX backend must not need TensorFlow
+
+        # As a partial, because TensorFlow counts tracings by Python code, over all its functions.
+        run: Callable[..., Any] = tf.function(
+            partial(self.function), jit_compile=jit, autograph=False
+        )
+        return run
 
     def __call__(self, *arguments: Any) -> Any:
-        """What the network and the sums return."""
+        """What the function returns."""
         if self.how != XLA or keras.backend.backend() != "tensorflow":
             return self._run(*arguments)
         import tensorflow as tf  # noqa: PLC0415 - as above
@@ -74,5 +61,5 @@ class CompiledNetwork:
         except tf.errors.OpError as error:
             # An operation that XLA has no kernel for, or a shape that it must know.
             self.reason = " ".join(str(error.message).split())[:200]
-            self._apart()
+            self._run, self.how = self._graph(jit=False), SUMS
             return self._run(*arguments)

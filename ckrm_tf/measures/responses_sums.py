@@ -15,6 +15,7 @@ import numpy as np
 from keras import ops
 
 from ckrm_tf.measures.blocks import ALPHA
+from ckrm_tf.measures.compiled import compiled
 from ckrm_tf.measures.responses_compiled import CompiledNetwork
 from ckrm_tf.measures.responses_sites import Site, follow
 from ckrm_tf.narrowing import keras_graph
@@ -65,7 +66,7 @@ class Summing:
         self.place_of = {
             t: (n, k) for n, site in enumerate(sites) for k, t in enumerate(site.tensors)
         }
-        self.run = CompiledNetwork(self._one_block, self._add)
+        self.run = CompiledNetwork(self._one_block)
 
     @property
     def compiled(self) -> str:
@@ -108,9 +109,9 @@ class Summing:
         return self.maps and any(side != 1 for side in _others(site))
 
     def _one_block(
-        self, add: Any, weights: list[Any], values: list[Any], present: Any, state: list[State]
+        self, weights: list[Any], values: list[Any], present: Any, state: list[State]
     ) -> list[State]:
-        """One pass of the network, and `add` of what was seen."""
+        """One pass of the network, and the sums of what was seen."""
         seen: list[list[Any]] = [[None] * len(site.tensors) for site in self.sites]
 
         def observe(token: int, value: Any) -> None:
@@ -123,8 +124,17 @@ class Summing:
 
         with keras.StatelessScope(state_mapping=list(zip(self.weights, weights, strict=True))):
             follow(self.model, values, observe)
-        rows = [[self._rows(maps, present, len(site)) for maps in site] for site in seen]
-        return list(add(rows, seen if self.maps else None, present, state))
+        return [self._add(old, maps, present) for old, maps in zip(state, seen, strict=True)]
+
+    def _add(self, old: State, seen: list[Any], present: Any) -> State:
+        """The state of a site after a block. What is compiled serves every site of its shape."""
+        rows = [self._rows(maps, present, len(seen)) for maps in seen]
+        shapes = tuple(side for part, _ in rows for side in part.shape)
+        new: State = compiled(_add_products, shapes)(old[:4], rows)
+        if len(old) > 4:
+            shapes = tuple(side for maps in seen for side in maps.shape)
+            new = [*new, *compiled(_add_psi, shapes)(old[4:], seen, present)]
+        return new
 
     def _rows(self, maps: Any, present: Any, tensors: int) -> tuple[Any, Any]:
         """Rows (places, channels) of a block with their weights; of too many some are drawn."""
@@ -137,17 +147,6 @@ class Summing:
             drawn = np.sort(rng.choice(images * places, wanted, replace=False))
             rows, weight = ops.take(rows, drawn, axis=0), ops.take(weight, drawn)
         return rows, weight
-
-    def _add(
-        self, rows: list[list[Any]], seen: list[list[Any]] | None, present: Any, state: list[State]
-    ) -> list[State]:
-        found = []
-        for number, old in enumerate(state):
-            new = _add_products(old[:4], rows[number])
-            if len(old) > 4 and seen is not None:
-                new += _add_psi(old[4:], seen[number], present)
-            found.append(new)
-        return found
 
 
 def _others(site: Site) -> list[int | None]:

@@ -50,7 +50,8 @@ def measure(
 
     Args:
         model: functional, sequential or subclassed; nested layers are found.
-        images: must be None.
+        images: some hundred images as the model takes them, without labels: what the channels say
+            on them is measured too (`ckrm_tf.measures.responses`).
         threshold: t of Eq. 9.
         epsilon: None for a quarter of each layer's own mean slice variance, or one absolute value.
         pairs: compare only so many random pairs per layer; None compares all.
@@ -64,10 +65,13 @@ def measure(
         lambda exceeds the null by more than that spread explains), mean, quantiles and max of
         Omega, `pairs` compared, `dissimilar` (number of mutually dissimilar kernels), `epsilon`
         used, `folded` (whether a batch norm that follows was taken into the kernel), `low` and
-        `high` (95% interval, sampled only), `skipped` (the reason, else empty).
+        `high` (95% interval, sampled only), `skipped` (the reason, else empty). With images also
+        the columns of `response_measure`, and a row for each sum, dense layer and other width that
+        is no convolution's; nothing is skipped for being pointwise.
 
     Raises:
-        CKRMError: bad arguments, a model that is not built or has no convolution.
+        CKRMError: bad arguments, a model that is not built or has no convolution; with images, a
+            subclassed model or images that do not fit.
 
     Example:
         >>> from ckrm_tf import Widths, resnet
@@ -76,12 +80,19 @@ def measure(
         (17, False)
     """
     check_arguments(threshold, epsilon, pairs)
-    if images is not None:
-        raise CKRMError("images", expected="None", received=type(images).__name__)
     if not getattr(model, "built", False):
         raise CKRMError("model", expected="a built Keras model", received=repr(model))
-    kernels = model_kernels(model, pointwise=pointwise)
-    return kernel_table(kernels, threshold, epsilon, pairs, seed, progress)
+    kernels = list(model_kernels(model, pointwise=pointwise))
+    if images is None:
+        return kernel_table(kernels, threshold, epsilon, pairs, seed, progress)
+    from ckrm_tf.measures.responses import ResponseMeasure  # noqa: PLC0415 - without images: less
+    from ckrm_tf.measures.responses_table import with_responses  # noqa: PLC0415
+
+    made = ResponseMeasure(model, images, threshold)
+    table = pd.DataFrame(columns=list(COLUMNS))
+    if kernels:
+        table = kernel_table(kernels, threshold, epsilon, pairs, seed, progress)
+    return with_responses(table, made, made.table(seed=seed))
 
 
 def check_arguments(threshold: float, epsilon: float | None, pairs: int | None) -> None:

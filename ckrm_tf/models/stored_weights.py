@@ -77,7 +77,7 @@ def open_weights(path: Path) -> Iterator[tuple[Any, Weights]]:
                     yield None if config is None else json.loads(config), ByName.of(group)
     except CKRMError:
         raise
-    except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile, RecursionError) as error:
+    except Exception as error:  # whatever h5py, zipfile, json or a strange configuration raise
         raise CKRMError(
             f"model {path}",
             expected="a file with the weights of a Keras model",
@@ -93,6 +93,10 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
 
 
 def _value(dataset: Any) -> np.ndarray:
+    if isinstance(dataset, h5py.Dataset) and dataset.nbytes > SMALL:
+        held = dataset.id.get_storage_size()
+        if dataset.nbytes > SWELLS * held:
+            raise ValueError(f"{dataset.name} declares {dataset.nbytes} bytes and holds {held}")
     values = np.asarray(dataset)
     if isinstance(dataset, h5py.Dataset) and dataset.attrs.get("dtype") == "bfloat16":
         # The upper half of a float32.

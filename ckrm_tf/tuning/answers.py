@@ -8,7 +8,7 @@ from ckrm_tf.design.design import Design
 from ckrm_tf.errors import CKRMError
 
 
-class NotScorable(CKRMError):
+class NotScorableError(CKRMError):
     """Slices of this network have no scores: the signals decide alone."""
 
 

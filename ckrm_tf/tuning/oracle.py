@@ -11,7 +11,7 @@ import keras_tuner
 from ckrm_tf.design.design import Design
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.families.base import Family
-from ckrm_tf.tuning.answers import Answer, NotScorable, Score, Stop, Train
+from ckrm_tf.tuning.answers import Answer, NotScorableError, Score, Stop, Train
 from ckrm_tf.tuning.history import History, Outcome, Scores, merged
 from ckrm_tf.tuning.metrics import AUC, OBJECTIVE
 from ckrm_tf.tuning.propose import propose
@@ -118,7 +118,7 @@ class CKRMOracle(keras_tuner.Oracle):
             before = len(self.scoring.known)
             try:
                 self.scoring(answer)
-            except NotScorable as error:
+            except NotScorableError as error:
                 self.note(str(error))
                 self.scoring = None
                 continue

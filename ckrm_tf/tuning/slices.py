@@ -15,7 +15,7 @@ from ckrm_tf.narrowing.responses import evenly
 from ckrm_tf.narrowing.scorer import Scorer
 from ckrm_tf.store.scores import ScoreBook
 from ckrm_tf.train.batches import scaled
-from ckrm_tf.tuning.answers import NotScorable, Score
+from ckrm_tf.tuning.answers import NotScorableError, Score
 from ckrm_tf.tuning.history import Scores
 from ckrm_tf.tuning.runner import Runner
 
@@ -60,14 +60,16 @@ class SliceScorer:
         """Score what is asked for and record it.
 
         Raises:
-            NotScorable: a network whose slices are no masks of it, as where a norm goes over
+            NotScorableError: a network whose slices are no masks of it, as where a norm goes over
                 channels; or weights that are gone.
         """
         try:
             scorer, groups = self._at(asked.bases)
             scores = [float(scorer.score(groups.widths(design))) for design in asked.designs]
         except CKRMError as error:
-            raise NotScorable(f"slices cannot be scored, so signals decide: {error}") from error
+            raise NotScorableError(
+                f"slices cannot be scored, so signals decide: {error}"
+            ) from error
         if self.dealt is not None:
             scores = dealt_out(scores, len(self.book.known), self.dealt)
         self.book.add(asked, scores)

@@ -1,0 +1,289 @@
+"""Kernels straight from a model's file: those of the model, and no code of it is run."""
+
+from __future__ import annotations
+
+import json
+import warnings
+import zipfile
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keras import layers
+
+from ckrm_tf.errors import CKRMError
+from ckrm_tf.measures.kernels import model_kernels
+from ckrm_tf.models.stored import stored_kernels
+from search.cli import main
+from search.measure import report
+
+# Keras 3.15 reads variables through an __array__ without NumPy 2's copy argument when it saves.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+def saved(model: keras.Model, path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for weight in model.weights:
+        weight.assign(rng.uniform(0.1, 1.0, weight.shape))
+    with warnings.catch_warnings(action="ignore"):  # Keras finds `.h5` old
+        model.save(path)
+    return path
+
+
+def nested() -> keras.Model:
+    image = keras.Input((16, 16, 3))
+    x = layers.Conv2D(8, 3, name="first")(image)
+    x = layers.BatchNormalization(scale=False)(x)
+    x = layers.DepthwiseConv2D(3, depth_multiplier=2)(x)
+    inner = [keras.Input((12, 12, 16)), layers.Conv2D(4, 3, name="deep"), layers.ReLU()]
+    x = keras.Sequential([*inner, layers.BatchNormalization(center=False)], name="inner")(x)
+    x = layers.Conv2DTranspose(6, 3, name="up")(layers.SeparableConv2D(5, 3)(x))
+    x = layers.Conv2D(6, 3, groups=2, name="grouped")(layers.BatchNormalization()(x))
+    side = layers.Conv2D(6, 3, padding="same", name="side")(x)
+    x = layers.BatchNormalization()(layers.Add()([x, side]))
+    return keras.Model(image, layers.Dense(2)(layers.GlobalAveragePooling2D()(x)))
+
+
+def recurrent() -> keras.Model:
+    image = keras.Input((4, 8, 8, 3))
+    x = layers.ConvLSTM2D(4, 3, return_sequences=True)(image)
+    x = layers.Bidirectional(layers.ConvLSTM2D(2, 3, return_sequences=True))(x)
+    return keras.Model(image, layers.TimeDistributed(layers.Conv2D(5, 3))(x))
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+@pytest.mark.parametrize("make", [nested, recurrent])
+def test_the_file_tells_what_the_model_tells(make, suffix, tmp_path):
+    model = make()
+    path = saved(model, tmp_path / f"model{suffix}")
+    wanted = list(model_kernels(model, pointwise=True))
+    stored = stored_kernels(path, pointwise=True)
+    assert stored.assumed == []
+    assert [k.name for k in stored.kernels] == [k.name for k in wanted]
+    for found, own in zip(stored.kernels, wanted, strict=True):
+        assert (found.shape, found.reason, found.folded) == (own.shape, own.reason, own.folded)
+        for a, b in zip(found.groups, own.groups, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-6)
+    if make is nested:
+        assert {k.name for k in wanted if k.folded} == {"first", "inner/deep", "up"}
+        assert not any(k.folded for k in stored_kernels(path, fold=False).kernels)
+
+
+def test_a_saved_model_by_the_names_of_its_variables(tmp_path, capsys):
+    """Case 22 and the search's own exports."""
+    image = keras.Input((8, 8, 4))
+    x = layers.BatchNormalization()(layers.Conv2D(6, 3, groups=2, name="first")(image))
+    x = layers.DepthwiseConv2D(3, depth_multiplier=2, name="deep")(x)
+    model = keras.Model(image, layers.Conv2DTranspose(5, 3, name="up")(x))
+    saved(model, tmp_path / "model.keras")
+    model.export(tmp_path / "saved_model", verbose=False)
+    stored = stored_kernels(tmp_path / "saved_model")
+    assert [(k.name, k.shape, len(k.groups)) for k in stored.kernels] == [
+        ("first", (3, 3, 2, 6), 1), ("deep", (3, 3, 6, 2), 6), ("up", (3, 3, 12, 5), 1)
+    ]  # fmt: skip
+    # Without the layers' settings neither groups nor what follows is known.
+    assert stored.assumed == ["first"]
+    assert not any(k.folded for k in stored.kernels)
+    main(report, [str(tmp_path / "saved_model")])
+    said = capsys.readouterr().out
+    assert "Taken for plain convolutions" in said
+    assert "first" in said
+    main(report, [str(tmp_path)])
+    assert "model.keras:" in capsys.readouterr().out.splitlines()[0]
+
+
+@keras.saving.register_keras_serializable("tests")
+class Gate(layers.Layer):
+    """A layer of one's own with a convolution inside."""
+
+    def build(self, shape):
+        self.conv = layers.Conv2D(4, 3, padding="same", name="inside")
+        self.conv.build(shape)
+
+    def call(self, x):
+        return self.conv(x)
+
+
+@keras.saving.register_keras_serializable("tests")
+class Standardized(layers.Conv2D):
+    """A convolution of one's own."""
+
+
+def own_layers() -> keras.Model:
+    image = keras.Input((16, 16, 3))
+    x = layers.Conv2D(8, 3, name="c1")(image)
+    x = layers.BatchNormalization()(x)
+    x = Standardized(6, 3, groups=2, name="own")(Gate(name="gate")(x))
+    x = layers.Lambda(lambda x: x * 2)(x)
+    return keras.Model(image, layers.Conv2D(8, 3, name="c2")(x))
+
+
+def strange(path: Path) -> None:
+    """Rename the classes in the file: a process in which they are not known reads it so."""
+
+    def renamed(text: str) -> str:
+        for name in ("Gate", "Standardized"):
+            text = text.replace(f'"{name}"', f'"No{name}"').replace(
+                f"tests>{name}", f"tests>No{name}"
+            )
+        return text
+
+    if path.suffix == ".h5":
+        with h5py.File(path, "a") as file:
+            file.attrs["model_config"] = renamed(file.attrs["model_config"])
+        return
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members["config.json"] = renamed(members["config.json"].decode()).encode()
+    # The places of the weights go by class too.
+    weights = path.with_suffix(".weights")
+    weights.write_bytes(members["model.weights.h5"])
+    with h5py.File(weights, "a") as file:
+        for name in ("gate", "standardized"):
+            file.move(f"layers/{name}", f"layers/no_{name}")
+    members["model.weights.h5"] = weights.read_bytes()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_layers_of_ones_own_and_lambda(suffix, tmp_path, capsys):
+    """Case 09: every kernel is in the file, and the cause is told in full."""
+    path = saved(own_layers(), tmp_path / f"own{suffix}")
+    strange(path)
+    stored = stored_kernels(path)
+    assert [(k.name.split("/")[0], k.shape) for k in stored.kernels] == [
+        ("c1", (3, 3, 3, 8)), ("gate", (3, 3, 8, 4)), ("own", (3, 3, 2, 6)), ("c2", (3, 3, 6, 8))
+    ]  # fmt: skip
+    assert [k.folded for k in stored.kernels] == [True, False, False, False]
+    assert [len(k.groups) for k in stored.kernels] == [1, 1, 2, 1]
+    assert len(stored.assumed) == 2
+    main(report, [str(path)])
+    said = capsys.readouterr().out
+    assert "not rebuilt" in said
+    assert "NoGate" in said or "Lambda" in said
+    assert all(f"\n{name} " in said for name in ("c1", "own", "c2"))
+
+
+def test_no_code_of_a_file_is_run(tmp_path, capsys):
+    """A Lambda that would leave a trace."""
+    trace = tmp_path / "trace"
+    image = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, name="conv")(image)
+
+    def touch(x, path=str(trace)):
+        import pathlib  # noqa: PLC0415
+
+        pathlib.Path(path).touch()
+        return x
+
+    model = keras.Model(image, layers.Lambda(touch)(x))
+    trace.unlink()
+    path = saved(model, tmp_path / "lambda.keras")
+    main(report, [str(path)])
+    said = capsys.readouterr().out
+    assert "\nconv " in said
+    assert "--unsafe" in said
+    assert not trace.exists()
+    main(report, [str(path), "--unsafe"])
+    assert "not rebuilt" not in capsys.readouterr().out
+    assert trace.exists()
+
+
+@pytest.mark.parametrize("which", ["DepthwiseConv2D", "Conv2DTranspose"])
+def test_a_file_of_keras_2(which, tmp_path, capsys):
+    """Case 08: its depthwise layers have a setting that Keras 3 does not know."""
+    image = keras.Input((16, 16, 3))
+    x = layers.DepthwiseConv2D(3)(layers.Conv2D(8, 3, name="c1")(image))
+    x = layers.Conv2D(8, 3, name="c2")(layers.Conv2DTranspose(4, 3)(x))
+    path = saved(keras.Model(image, x), tmp_path / "k2.h5")
+    with h5py.File(path, "a") as file:
+        config = json.loads(file.attrs["model_config"])
+        for layer in config["config"]["layers"]:
+            if layer["class_name"] == which:
+                layer["config"] |= {"groups": 1, "only_in_keras_2": True}
+        file.attrs["model_config"] = json.dumps(config)
+    main(report, [str(path)])
+    said = capsys.readouterr().out
+    assert "\nc1 " in said
+    assert "\nc2 " in said
+    assert "only_in_keras_2" in said  # the cause in full
+
+
+def test_weights_alone_and_a_subclassed_model(tmp_path):
+    model = keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(4, 3, name="conv")])
+    model.save_weights(tmp_path / "just.weights.h5")
+    (kernel,) = stored_kernels(tmp_path / "just.weights.h5").kernels
+    assert kernel.shape == (3, 3, 3, 4)
+
+
+@pytest.mark.parametrize(
+    "name", ["text.keras", "text.h5", "empty.keras", "cut.keras", "list.h5", "huge.h5"]
+)
+def test_files_that_are_none(name, tmp_path):
+    path = tmp_path / name
+    path.write_text("not a model")
+    if name == "empty.keras":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("config.json", "{}")
+    if name == "cut.keras":
+        whole = saved(nested(), tmp_path / "whole.keras").read_bytes()
+        path.write_bytes(whole[: len(whole) // 2])
+    if name == "list.h5":
+        with h5py.File(path, "w") as file:
+            file.attrs["model_config"] = "[1, {"
+    if name == "huge.h5":
+        with h5py.File(path, "w") as file:
+            file.create_dataset("layers/conv2d/vars/0", (10**5, 10**5, 10, 10), chunks=True)
+    with pytest.raises(CKRMError, match=name):
+        stored_kernels(path)
+
+
+@settings(deadline=None, max_examples=100)
+@given(data=st.data())
+def test_a_strange_configuration_is_an_error_in_words_or_read(data, whole_h5):
+    """One value of the configuration is another: no other error, whatever it is."""
+    path, text = whole_h5
+    config = json.loads(text)
+    place, key = config, "config"
+    for _ in range(data.draw(st.integers(1, 8))):
+        inside = place[key]
+        if not isinstance(inside, dict | list) or not inside:
+            break
+        keys = list(inside) if isinstance(inside, dict) else list(range(len(inside)))
+        place, key = inside, data.draw(st.sampled_from(keys))
+    strange_values = [None, 0, -3, "x", [], {}, [[1]], {"config": []}, 1e99, True, [["a", 0, 0]]]
+    place[key] = data.draw(st.sampled_from(strange_values))
+    with h5py.File(path, "a") as file:
+        file.attrs["model_config"] = json.dumps(config)
+    said = path.name
+    try:
+        stored_kernels(path)
+    except CKRMError as error:
+        said = str(error)
+    assert path.name in said
+
+
+@pytest.fixture(scope="module")
+def whole_h5(tmp_path_factory) -> tuple[Path, str]:
+    with warnings.catch_warnings(action="ignore"):
+        path = saved(nested(), tmp_path_factory.mktemp("whole") / "whole.h5")
+    with h5py.File(path, "r") as file:
+        return path, file.attrs["model_config"]
+
+
+def test_weights_that_are_missing_or_broken_are_rows(tmp_path):
+    path = saved(nested(), tmp_path / "model.h5")
+    with h5py.File(path, "a") as file:
+        group = file["model_weights/first"]
+        group.attrs["weight_names"] = np.array([], dtype="S1")
+        file["model_weights/grouped/grouped/kernel"][0, 0, 0, 0] = np.nan
+    rows = {k.name: k.reason for k in stored_kernels(path).kernels}
+    assert rows["first"] == "its weights are not in the file"
+    assert "NaN" in rows["grouped"]
+    assert rows["side"] is None
