@@ -43,7 +43,7 @@ class Journal:
         trainings = []
         for number, line in enumerate(self.path.read_bytes().split(b"\n"), start=1):
             # What a crash cuts short is the beginning of a JSON object, or zeros.
-            if not line.strip(b"\0\r") or (line.startswith(b"{") and not _is_json(line)):
+            if not line.strip(b"\0\r") or (line.startswith(b"{") and not is_json(line)):
                 continue
             data = None
             try:
@@ -116,7 +116,7 @@ def _count(found: dict[tuple[Design, int, int], Training], training: Training) -
         found[training.key] = training
 
 
-def _is_json(line: bytes) -> bool:
+def is_json(line: bytes) -> bool:
     try:
         json.loads(line)
     except (ValueError, RecursionError):

@@ -9,6 +9,7 @@ from typing import Any
 
 from ckrm_tf.design.design import Design
 from ckrm_tf.errors import CKRMError
+from ckrm_tf.store.journal import is_json
 from ckrm_tf.tuning.answers import Score
 
 # Of a line of the file.
@@ -64,12 +65,12 @@ class ScoreBook:
         self._torn = bool(text) and not text.endswith(b"\n")
         lines = text.split(b"\n")
         for number, line in enumerate(lines, start=1):
+            # What a crash cuts short is the beginning of a JSON object, or zeros.
+            if not line.strip(b"\0\r") or (line.startswith(b"{") and not is_json(line)):
+                continue
             try:
-                if line.strip(b"\0\r"):
-                    self._put(json.loads(line))
+                self._put(json.loads(line))
             except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
-                if number == len(lines) or (line.startswith(b"{") and not line.endswith(b"}")):
-                    continue
                 raise CKRMError(
                     f"{path.name}, line {number}",
                     expected="scores of slices",
