@@ -117,6 +117,7 @@ def _count(found: dict[tuple[Design, int, int], Training], training: Training) -
 
 
 def is_json(line: bytes) -> bool:
+    """Whether a line is whole."""
     try:
         json.loads(line)
     except (ValueError, RecursionError):
