@@ -32,6 +32,8 @@ from ckrm_tf.measures.table import measure
 from ckrm_tf.train.batches import scaled
 from ckrm_tf.train.recipe import Recipe
 from ckrm_tf.train.trainer import Trainer
+from search.cli import main
+from search.measure import report
 
 WIDTHS = Widths(8, (Stage(1, 8, 16), Stage(2, 8, 12)))
 FAMILY = ResNetFamily(WIDTHS, (16, 16, 1))
@@ -481,3 +483,27 @@ def test_what_cannot_be_measured_is_refused(images):
     flat = keras.Sequential([keras.Input((4,)), layers.Dense(3)])
     with pytest.raises(CKRMError, match="two channels"):
         response_measure(flat, np.zeros((3, 4)))
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_search_measure_with_data(made, tiny_data, tmp_path, capsys):
+    path, table = tmp_path / "trained.keras", tmp_path / "table.csv"
+    keras.Model(made.model.input, made.model.output).save(path)
+    splits = {
+        f"{name}_{part}": value
+        for name, split in tiny_data.splits().items()
+        for part, value in (("images", split.images[..., 0]), ("labels", split.labels))
+    }
+    np.savez(tmp_path / "films.npz", **splits)
+    arguments = ["--data", str(tmp_path / "films.npz"), "--pixels", "0,1", "--csv", str(table)]
+    main(report, [str(path), *arguments, "--output", "logits"])
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.split()[:2] == ["width", "lambda"] for line in lines)
+    assert any(line.startswith("stage2_block2_add ") for line in lines)
+    assert "Responses to 48 training images" in lines[-1]
+    rows = pd.read_csv(table).set_index("name")
+    wanted = response_measure(made.model, made.arrays[0], nulls=0).set_index("name")
+    found = rows.loc["stage2_block2_add"]
+    assert found["needed"] == wanted.at["stage2_block2_add", "needed"]
+    with pytest.raises(SystemExit):
+        main(report, [str(path), "--image-size", "16", "--layout", "npz"])
