@@ -2,13 +2,15 @@
 
     python benchmarks/responses.py --data cxr3_128.npz --out runs/responses --part start
     python benchmarks/responses.py --data cxr3_128.npz --out runs/responses --part forms
+    python benchmarks/responses.py --data cxr3_128.npz --out runs/responses --part table
     python benchmarks/responses.py --data cxr3_128.npz --out runs/responses --part null
     python benchmarks/responses.py --data cxr3_128.npz --out runs/responses --part cost
 
-`start` trains the network that the trainings of `docs/results/compare.jsonl` began with, two seeds.
+`start` trains the network that the trainings of `docs/results/compare.jsonl` began with.
 `forms` measures it on 256 training images in both forms, and holds the share of the channels that
 each width needs against what a doubling of that width brought: the slopes of AUC on log2 of the
-widths, over those trainings. `null` measures untrained networks against their nulls. `cost` holds
+widths, over those trainings. `table` prints the default form. `null` measures untrained networks
+against their nulls. `cost` holds
 the CPU seconds against those of a forward pass. No image of the test split is looked at.
 """
 
@@ -17,7 +19,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,7 +44,7 @@ from ckrm_tf.train.trainer import Trainer
 COMPARED = Path(__file__).parents[1] / "docs" / "results" / "compare.jsonl"
 START = Widths.from_rule(32, 2.0, (1, 1, 1, 1))
 EPOCHS = 12
-SEEDS = (1, 2)
+LEARNING_RATE = 0.002
 IMAGES = 256
 
 
@@ -61,7 +63,7 @@ class Bench:
         path = self.folder / f"start{seed}.keras"
         if path.exists():
             return keras.models.load_model(path)
-        recipe = Recipe(epochs=EPOCHS)
+        recipe = Recipe(epochs=EPOCHS, learning_rate=LEARNING_RATE)
         trainer = Trainer(
             lambda: resnet(
                 START,
@@ -78,21 +80,18 @@ class Bench:
         trainer.model.save(path)
         return trainer.model
 
-    def forms(self) -> None:
+    def forms(self, seeds: Sequence[int]) -> None:
         """Both forms against the slopes."""
         slopes = width_slopes()
         print(slopes.to_string(float_format="%.4f"))
         family = ResNetFamily(START, self.data.input_shape, self.data.classes, Layout())
         rows = []
-        for seed in SEEDS:
+        for seed in seeds:
             model = self.start(seed)
             for form in FORMS:
                 began = time.process_time()
-                table = response_measure(model, self.images, form=form)
+                signals = response_signals(model, family, self.images, form=form, nulls=0)
                 spent = time.process_time() - began
-                print(f"\nseed {seed}, {form}, {spent:.1f} CPU s with three nulls")
-                print(table.drop(columns=["groups", "shape"]).to_string(float_format="%.4f"))
-                signals = response_signals(model, family, self.images, form=form)
                 needed = pd.Series({name: s.needed for name, s in signals.items()})
                 redundant = pd.Series({name: s.redundancy for name, s in signals.items()})
                 names = list(slopes.index)
@@ -100,12 +99,14 @@ class Bench:
                     {
                         "seed": seed,
                         "form": form,
+                        "CPU s": spent,
                         "needed, Spearman": spearmanr(needed[names], slopes).statistic,
                         "needed, Pearson": np.corrcoef(needed[names], slopes)[0, 1],
                         "redundancy, Spearman": spearmanr(redundant[names], slopes).statistic,
                     }
                 )
-                print(needed[names].to_string(float_format="%.3f"))
+                print(f"\nseed {seed}, {form}: share of the channels needed")
+                print(needed[names].to_string(float_format="%.3f"), flush=True)
         print("\n" + pd.DataFrame(rows).to_string(index=False, float_format="%.2f"))
 
     def null(self, times: int = 10) -> None:
@@ -180,15 +181,20 @@ def seconds(call: Callable[[], Any], repeats: int) -> float:
     return min(spent)
 
 
-def main(data: str, out: str, part: str) -> None:
+def main(data: str, out: str, part: str, seeds: Sequence[int] = (1, 2)) -> None:
     bench = Bench(data, out)
     if part == "start":
-        for seed in SEEDS:
+        for seed in seeds:
             bench.start(seed)
-    elif part in ("forms", "null", "cost"):
+    elif part == "forms":
+        bench.forms(seeds)
+    elif part == "table":
+        for seed in seeds:
+            print(response_measure(bench.start(seed), bench.images).to_string())
+    elif part in ("null", "cost"):
         getattr(bench, part)()
     else:
-        raise SystemExit(f"--part: expected start, forms, null or cost, received {part}")
+        raise SystemExit(f"--part: expected start, forms, table, null or cost, received {part}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`python -m search.measure MODEL.keras`: the CKRM table of any saved Keras model, without data."""
+"""`python -m search.measure MODEL.keras`: the CKRM table of any saved Keras model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -19,11 +19,15 @@ from ckrm_tf.criteria.eigenvalues import CRITERIA, slice_values, threshold_for
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.measures.kernels import ConvolutionKernel, model_kernels
 from ckrm_tf.measures.redundancy import THRESHOLD
+from ckrm_tf.measures.responses_table import with_responses
 from ckrm_tf.measures.table import check_arguments, kernel_table
 from ckrm_tf.models.load import load_model
 from ckrm_tf.models.stored import stored_kernels
 from search.cli import main
+from search.data_flags import data_flags
+from search.measure_data import measured_on, reading_of_responses, shown_responses
 from search.model_file import model_path
+from search.narrow_inputs import check_data
 
 WIDTH = 100
 SLICE_THRESHOLD = 1e-3
@@ -41,8 +45,13 @@ def report(
     csv: str | None = None,
     custom: str | None = None,
     unsafe: bool = False,
+    data: str | None = None,
+    pixels: str | None = None,
+    output: str | None = None,
+    image_size: int | None = None,
+    **options: Annotated[Any, data_flags],
 ) -> None:
-    """Print how redundant each convolution of a saved Keras model is.
+    """Print how redundant each convolution of a saved Keras model is; with data each width.
 
     Args:
         model: a .keras or .h5 file, a SavedModel folder, or the folder of an export.
@@ -55,8 +64,15 @@ def report(
         csv: write the whole table to this file too.
         custom: a Python file that defines the model's own layers.
         unsafe: let code inside the model's file run.
+        data: what `search.run` takes; the responses of the channels to its training images are
+            measured too.
+        pixels: LOW,HIGH, the values of a black and of a white pixel, where the model tells not.
+        output: softmax, sigmoid or logits, where the model tells not.
+        image_size: side of the images, where the model takes any.
+        options: of the data; --help lists them.
     """
     check_arguments(threshold, epsilon, pairs)
+    check_data(data, options)
     path = model_path(str(model), saved_model=True)
     kernels, notes = read_kernels(path, custom, unsafe)
     rule = "a quarter of each layer's own energy" if epsilon is None else f"{epsilon:g}"
@@ -73,12 +89,22 @@ def report(
     if criteria:
         say(f"\nShare of slices below T = {weight:g}, criterion by criterion (det: T to the k)")
         draw(slice_table(kernels(False, False), weight))
+    made, weights = None, table
+    if data is not None:
+        made, rows = measured_on(
+            path, data, threshold, options, pixels=pixels, output=output, image_size=image_size,
+            custom=custom, unsafe=unsafe,
+        )  # fmt: skip
+        draw(shown_responses(rows))
+        table = with_responses(table, made, rows)
     if csv is not None:
         try:
             table.to_csv(csv, index=False)
         except OSError as error:
             raise CKRMError("csv", expected="a file that can be written", received=csv) from error
-    say(reading(table))
+    say(reading(weights))
+    if made is not None:
+        say(reading_of_responses(rows, made))
 
 
 def read_kernels(

@@ -23,18 +23,20 @@ class CompiledNetwork:
 
     Args:
         function: takes and returns nests of arrays; changes nothing.
+        whole: on TensorFlow, whether XLA is tried for all of it; None for where it pays.
 
     Attributes:
         how: in words.
         reason: why XLA refused the whole; empty where it did not.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], whole: bool | None = None) -> None:
         self.function, self.reason = function, ""
         self._run, self.how = function, PLAIN
         backend = keras.backend.backend()
         if backend == "tensorflow":
-            whole = bool(keras.distribution.list_devices("gpu"))
+            if whole is None:
+                whole = bool(keras.distribution.list_devices("gpu"))
             self._run, self.how = self._graph(jit=whole), XLA if whole else SUMS
         elif backend == "jax":
             import jax  # noqa: PLC0415 - only this backend needs it
