@@ -1,7 +1,7 @@
 """Kill a search at its n-th write, start it again, and see whether anything was lost.
 
-    python benchmarks/crash_points.py --points 1000
-    python benchmarks/crash_points.py --points 50 --commands
+    python -m benchmarks.crash_points --points 1000
+    python -m benchmarks.crash_points --points 50 --commands
 
 A process that has imported TensorFlow, and computed nothing with it, forks one child for each
 start; the child runs the command on real files. An audit hook counts what Python opens for
@@ -41,6 +41,9 @@ WORDS = [
     "--image-size", "8", "--deterministic", "true",
 ]  # fmt: skip
 WRITES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}
+
+# Read when TensorFlow is imported; deterministic searches need it.
+os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
 
 # Seconds after which a start is taken to hang, and kills from the start to the end of one search.
 HANGS, CHAIN = 300.0, 12
@@ -236,8 +239,9 @@ def measure(points: int, *, commands: bool = False, seed: int = 0, verbose: bool
             while left and tally.counts["kills"] < points:
                 left -= 1
                 by_time = commands or left % 3 == 0
-                after = rng.uniform(0, whole.seconds) if by_time else None
-                at = None if by_time else rng.randrange(1, max(2, whole.writes))
+                # A start that goes on has less to do than the first.
+                after = rng.uniform(0, whole.seconds / 2) if by_time else None
+                at = None if by_time else rng.randrange(1, max(2, whole.writes // 2))
                 start = starter(words(folder), folder, at, after)
                 tally.counts["kills"] += start.killed
                 tally.counts["hangs"] += start.hung
@@ -266,7 +270,7 @@ def main() -> None:
     given = parser.parse_args()
     began = time.monotonic()
     tally = measure(given.points, commands=given.commands, seed=given.seed, verbose=True)
-    print(f"{dict(tally.counts)}, {time.monotonic() - began:.0f} s")
+    print(json.dumps(tally.counts | {"seconds": round(time.monotonic() - began)}))
     raise SystemExit(any(tally.counts[name] for name in BAD))
 
 

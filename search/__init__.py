@@ -9,7 +9,11 @@ from search.stopping import stop_at_once
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # On AMD processors TensorFlow leaves oneDNN off: its own gradient of a wide convolution over small
 # feature maps packs the kernel anew for every image, which is two thirds of a ResNet-50's step.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+# With --deterministic it stays off: see `ckrm_tf.train.deterministic`.
+os.environ.setdefault(
+    "TF_ENABLE_ONEDNN_OPTS",
+    "0" if any(word.startswith("--deterministic") for word in sys.argv) else "1",
+)
 
 # What Python calls a program while it looks for the module of `python -m search.COMMAND`: the
 # command has begun, and its imports take seconds.

@@ -223,6 +223,40 @@ def test_a_loss_that_is_not_finite_is_a_recorded_failure(tmp_path, tiny_data):
     assert runner.run(DESIGN, 1) is training
 
 
+class Greedy(keras.callbacks.Callback):
+    """Asks for more memory than any machine has."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        np.zeros(2**50)
+
+
+def test_want_of_memory_is_no_fact_and_the_next_process_tries_again(tmp_path, tiny_data):
+    family = ResNetFamily(START, tiny_data.input_shape, tiny_data.classes)
+    journal, notes = tmp_path / "trials.jsonl", []
+
+    def runner(*callbacks):
+        return Runner(
+            tiny_data,
+            RECIPE,
+            Journal(journal, family),
+            family,
+            make_callbacks=lambda design, seed: callbacks,
+            note=notes.append,
+        )
+
+    first = runner(Greedy())
+    training = first.run(DESIGN, 1)
+    assert (training.status, training.retryable) == (FAILED, "out of memory")
+    # The same process does not try again and again.
+    assert first.run(DESIGN, 1) is training
+    second = runner()
+    assert second.run(DESIGN, 1).status == COMPLETED
+    assert len(notes) == 1
+    assert notes[0].endswith("is trained again: it failed for out of memory")
+    assert [t.status for t in Journal(journal, family).read()] == [FAILED, COMPLETED]
+    assert [t.status for t in Journal(journal, family).current()] == [COMPLETED]
+
+
 def test_without_kept_weights_there_is_no_model_to_load(tmp_path, tiny_data):
     tuner, _ = tuner_in(tmp_path, tiny_data, trials=1)
     tuner.runner.weights_dir = None

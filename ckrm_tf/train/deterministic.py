@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import keras
 
 from ckrm_tf.errors import CKRMError
@@ -11,10 +13,11 @@ def prepare(wanted: bool, seed: int) -> None:
     """Make TensorFlow's operations deterministic, on one thread; nothing where not wanted.
 
     Sums of floats depend on their order, and threads finish in any order. It holds for the whole
-    process.
+    process. oneDNN must be off: with it TensorFlow 2.21 writes beyond its memory here (small
+    networks end in "double free or corruption").
 
     Raises:
-        CKRMError: another backend, or TensorFlow has computed something already.
+        CKRMError: another backend, oneDNN, or TensorFlow has computed something already.
     """
     if not wanted:
         return
@@ -22,13 +25,18 @@ def prepare(wanted: bool, seed: int) -> None:
         raise CKRMError(
             "--deterministic", expected="TensorFlow", received=f"Keras on {keras.backend.backend()}"
         )
+    if os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "0":
+        raise CKRMError(
+            "--deterministic",
+            expected="TensorFlow without oneDNN",
+            received="TensorFlow with it",
+            hint="Set TF_ENABLE_ONEDNN_OPTS=0 in the environment, or give the flag itself.",
+        )
     import tensorflow as tf  # noqa: PLC0415 - the JAX backend must not need TensorFlow
 
     threads = tf.config.threading
-    if (threads.get_intra_op_parallelism_threads(), threads.get_inter_op_parallelism_threads()) != (
-        1,
-        1,
-    ):
+    set_now = threads.get_intra_op_parallelism_threads(), threads.get_inter_op_parallelism_threads()
+    if set_now != (1, 1):
         try:
             threads.set_intra_op_parallelism_threads(1)
             threads.set_inter_op_parallelism_threads(1)
