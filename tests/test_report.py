@@ -129,13 +129,38 @@ def test_seeds_of_another_length_are_no_part_of_a_mean(tmp_path):
 
 @pytest.mark.parametrize(
     ("file", "text"),
-    [("summary.json", "{"), ("summary.json", "[]"), ("folds3.json", '{"candidate": {}}')],
+    [("summary.json", "{"), ("summary.json", "[]"), ("run.json", "7")],
 )
 def test_a_damaged_file_is_named(tmp_path, file, text):
     folder = make_folder(tmp_path / "run", 20, ended=True)
     (folder / file).write_text(text)
     with pytest.raises(CKRMError):
         collect(folder)
+
+
+@pytest.mark.parametrize("file", ["folds3.json", "evidence.json", "latency.json"])
+@pytest.mark.parametrize("text", ["{", '{"candidate": {}}'])
+def test_a_damaged_piece_beside_the_run_is_left_out_and_told(tmp_path, file, text):
+    folder = make_folder(tmp_path / "run", 20, ended=True)
+    assert not collect(folder).notes
+    (folder / file).write_text(text)
+    found = collect(folder)
+    assert len([note for note in found.notes if file in note]) == 1
+    assert found.recommended.params == JUDGED
+
+
+def test_trainings_of_folds_stand_apart(tmp_path):
+    folder = make_folder(tmp_path / "run", 20, ended=True)
+    before = collect(folder)
+    place = folder / "folds3" / "fold2"
+    place.mkdir(parents=True)
+    (place / "trials.jsonl").write_text(json.dumps(recorded("cxr_run.jsonl")[0]) + "\n")
+    found = collect(folder)
+    assert [t.fold for t in found.trainings if t.fold is not None] == [2]
+    assert (found.tried, found.start) == (before.tried, before.start)
+    (part,) = [s for s in SECTIONS if s.name == "seeds"]
+    tables = [block.name for block in part.make(Page(found)) if block.block == "table"]
+    assert tables == ["seeds", "folds"]
 
 
 def test_another_folder_is_refused(tmp_path):

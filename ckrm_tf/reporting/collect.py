@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ckrm_tf.design.design import Design
 from ckrm_tf.errors import CKRMError
@@ -13,10 +13,11 @@ from ckrm_tf.families.base import Family
 from ckrm_tf.judge import select
 from ckrm_tf.reporting import collect_export, collect_verdicts
 from ckrm_tf.reporting.collect_narrow import collect_narrowing
+from ckrm_tf.reporting.collect_rows import JOURNAL, fold_rows, training_rows
 from ckrm_tf.reporting.collect_verdicts import MODELS, NETWORKS, Judgement
 from ckrm_tf.reporting.evidence import Evidence, read_evidence
 from ckrm_tf.reporting.files import read_json
-from ckrm_tf.reporting.record import AxisRow, Estimate, Network, Record, TrainingRow, Tried
+from ckrm_tf.reporting.record import AxisRow, Estimate, Latency, Network, Record
 from ckrm_tf.reporting.recorded import family_of
 from ckrm_tf.reporting.tried import mean_by_layer, tried_networks
 from ckrm_tf.store.folder import LATER
@@ -24,7 +25,8 @@ from ckrm_tf.store.journal import Journal
 from ckrm_tf.store.record import COMPLETED, Training
 from ckrm_tf.tuning.history import Outcome, outcomes
 
-JOURNAL = "trials.jsonl"
+T = TypeVar("T")
+
 # Of run.json, beside the settings.
 PIXELS = "pixels"
 
@@ -58,6 +60,8 @@ def _search(folder: Path, settings: Mapping[str, Any], made: str) -> Record:
     )
     versions |= {str(k): str(v) for k, v in ((summary or {}).get("versions") or {}).items()}
     margin = settings.get("margin")
+    untimed: tuple[Latency, ...] = ()
+    latency, unread = _optional(lambda: collect_export.read_latency(folder), untimed)
     common: dict[str, Any] = {
         "kind": "search",
         "folder": folder.resolve().name,
@@ -66,7 +70,7 @@ def _search(folder: Path, settings: Mapping[str, Any], made: str) -> Record:
         "settings": {k: v for k, v in settings.items() if k != PIXELS},
         "margin": margin,
         "export": export,
-        "latency": collect_export.read_latency(folder),
+        "latency": latency,
         "versions": versions,
         "machine": (summary or {}).get("machine"),
     }
@@ -77,10 +81,13 @@ def _search(folder: Path, settings: Mapping[str, Any], made: str) -> Record:
     whole = [t for t in full if getattr(t, "fold", None) is None]
     history = outcomes(whole)
     start, best, notes = _pair(family, summary, history, margin)
+    notes += unread
     judgements: list[Judgement] = []
-    evidence = read_evidence(folder)
+    evidence, unread = _optional(lambda: read_evidence(folder), None)
+    notes += unread
     if best is not None:
-        judgements = collect_verdicts.of_final(folder, family, best)
+        judgements, unread = collect_verdicts.of_final(folder, family, best)
+        notes += unread
         judgements += collect_verdicts.of_summary(summary or {}, family.describe(best))
         judgements.sort(key=lambda one: not one.verdict.unseen)
     if evidence is not None and evidence.designs != (start.to_dict(), best and best.to_dict()):
@@ -98,7 +105,10 @@ def _search(folder: Path, settings: Mapping[str, Any], made: str) -> Record:
         start=_judged(networks[0], 0, judgements, evidence),
         recommended=_judged(networks[1], 1, judgements, evidence),
         axes=_axes(family, start, best, int(settings.get("floor", 1))),
-        trainings=_rows(trainings, tried, family),
+        trainings=(
+            *training_rows(trainings, tried, family),
+            *fold_rows(folder, tried, family, len(trainings)),
+        ),
         tried=tried,
         verdicts=tuple(j.verdict for j in judgements),
         classes=(
@@ -111,6 +121,14 @@ def _search(folder: Path, settings: Mapping[str, Any], made: str) -> Record:
         command=_command(settings),
         notes=tuple(notes),
     )
+
+
+def _optional(read: Callable[[], T], without: T) -> tuple[T, list[str]]:
+    """What a file beside the run tells; where it cannot be read, nothing, and a sentence."""
+    try:
+        return read(), []
+    except CKRMError as error:
+        return without, [f"Not shown: {error}."]
 
 
 def _pair(
@@ -207,32 +225,6 @@ def _axes(family: Family, start: Design, best: Design | None, floor: int) -> tup
             recommended=None if best is None else best[axis.name],
         )
         for axis in family.axes
-    )
-
-
-def _rows(
-    trainings: Sequence[Training], tried: Sequence[Tried], family: Family
-) -> tuple[TrainingRow, ...]:
-    places = {Design(one.design): one.number for one in tried}
-    return tuple(
-        TrainingRow(
-            number=number,
-            network=places.get(t.design, -1),
-            text=family.describe(t.design),
-            seed=t.seed,
-            fold=getattr(t, "fold", None),
-            epochs=t.epochs,
-            status=t.status,
-            params=t.params,
-            macs=t.macs,
-            val_auc=t.val_auc,
-            lam=sum(t.lam.values()) / len(t.lam) if t.lam else None,
-            seconds=t.seconds,
-            cpu_seconds=t.cpu_seconds,
-            reason=t.reason,
-            finished=t.finished,
-        )
-        for number, t in enumerate(trainings, start=1)
     )
 
 

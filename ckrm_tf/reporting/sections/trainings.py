@@ -61,7 +61,8 @@ def seeds(page: Page) -> list[Block]:
     """The networks that were trained more than once."""
     again = [t for t in page.record.tried if len(t.aucs) > 1]
     if not again:
-        return [Text("Every network was trained once.")] if page.record.tried else []
+        blocks: list[Block] = [Text("Every network was trained once.")]
+        return blocks + _folds(page) if page.record.tried else []
     return [
         Table(
             "seeds",
@@ -80,6 +81,40 @@ def seeds(page: Page) -> list[Block]:
                 for t in again
             ),
             numeric=(2, 3, 4, 5),
+            prose=(1,),
+        ),
+        *_folds(page),
+    ]
+
+
+def _folds(page: Page) -> list[Block]:
+    """The trainings of cross-validations: each fold has networks of its own."""
+    groups: dict[tuple[int, str], list[TrainingRow]] = {}
+    for row in page.record.trainings:
+        if row.fold is not None:
+            groups.setdefault((row.fold, row.text), []).append(row)
+    if not groups:
+        return []
+    rows = []
+    for (fold, text), found in groups.items():
+        aucs = [t.val_auc for t in found if t.val_auc is not None]
+        rows.append(
+            (
+                f"fold {fold}",
+                text,
+                str(len(aucs)),
+                words.auc(sum(aucs) / len(aucs) if aucs else None),
+                ", ".join(words.auc(a) for a in aucs) or words.NONE,
+            )
+        )
+    return [
+        Table(
+            "folds",
+            "Trainings of cross-validations: each fold has networks of its own, so their AUC is in "
+            "no mean of the search. It is that of the fold's validation images.",
+            ("fold", "widths", "finished", "mean validation AUC", "each AUC"),
+            tuple(rows),
+            numeric=(2, 3),
             prose=(1,),
         )
     ]
@@ -109,4 +144,5 @@ def _why(t: TrainingRow, record: Record) -> str:
     epochs = record.settings.get("epochs", t.epochs)
     if t.epochs != epochs:
         return f"{t.epochs} epochs, where the search has {epochs}"
-    return "" if t.fold is None else f"fold {t.fold} of a cross-validation, which judges by itself"
+    # Those of a fold stand in a table of their own.
+    return ""
