@@ -78,6 +78,13 @@ def add_evidence(console: Console, place: Path, options: Mapping[str, Any]) -> N
         CKRMError: no finished search over a family of networks, or other images than it had.
     """
     settings, pixels, record = _finished(place, options)
+    if not any(v.ours and v.unseen for v in record.verdicts):
+        raise CKRMError(
+            "--cases",
+            expected="a search that has opened its test split for the network it recommends",
+            received="one that has not",
+            hint="A report opens none.",
+        )
     data = read_data(console, settings)
     show_data(console, data)
     if data_fingerprint(data) != pixels:

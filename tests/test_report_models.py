@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from ckrm_tf.families.resnet_model import resnet
 from ckrm_tf.files import write_atomically
 from ckrm_tf.reporting.collect import collect
 from ckrm_tf.reporting.latency import measure_latency
-from ckrm_tf.stats import macro_auc
+from ckrm_tf.stats import compare_trained_models, macro_auc
 from search.report import report_run
 from search.retrain import probabilities
 from search.run_folder import read_run
@@ -49,6 +50,9 @@ def run(tmp_path_factory, tiny_data):
         name: runner.family.to_record(t.design) | {"params": t.params, "macs": t.macs}
         for name, t in zip(("start", "recommended"), found, strict=True)
     }
+    arms = [probabilities(runner, design, [1], data.test) for design in (start, best)]
+    verdict = compare_trained_models(data.test.labels, arms[0][0], arms[1][0])
+    summary["test_trained_models"] = asdict(verdict)
     export = folder / "export1"
     export.mkdir()
     facts = {"class_names": list(data.class_names), "scale": data.scale, "input_shape": [16, 16, 1]}
@@ -132,6 +136,18 @@ def test_a_search_that_goes_on_keeps_its_test_split_closed(run, tmp_path):
     # Without the images it has its report.
     report_run(str(other))
     assert (other / "report.html").exists()
+
+
+def test_a_closed_test_split_stays_closed(run, tmp_path):
+    folder, *_ = run
+    other = tmp_path / "run"
+    other.mkdir()
+    for name in ("run.json", "trials.jsonl"):
+        (other / name).write_bytes((folder / name).read_bytes())
+    summary = json.loads((folder / "summary.json").read_text()) | {"test_trained_models": None}
+    (other / "summary.json").write_text(json.dumps(summary))
+    with pytest.raises(CKRMError, match="opened its test split"):
+        report_run(str(other), cases=True)
 
 
 def test_options_of_the_data_need_the_data(run):

@@ -40,7 +40,7 @@ def collect(folder: Path) -> Record:
     made = datetime.now(UTC).isoformat(timespec="seconds")
     settings = read_json(folder / "run.json") if folder.is_dir() else None
     if settings is not None:
-        return _search(folder, LATER | settings, made)
+        return _search(folder, LATER | _flat(settings), made)
     narrowing = read_json(folder / "narrow.json") if folder.is_dir() else None
     if narrowing is not None:
         return collect_narrowing(folder, narrowing, made)
@@ -50,6 +50,15 @@ def collect(folder: Path) -> Record:
         received=str(folder),
         hint="It holds a run.json or a narrow.json.",
     )
+
+
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of run.json, those that may change beside those that may not."""
+    free = settings.get("free")
+    own = {k: v for k, v in settings.items() if k not in ("schema", "free")}
+    given = free if isinstance(free, dict) else {}
+    # Where the folder lies is not for others to read.
+    return own | {k: v for k, v in given.items() if k != "out"}
 
 
 def _search(folder: Path, settings: Mapping[str, Any], made: str) -> Record:
@@ -76,9 +85,11 @@ def _search(folder: Path, settings: Mapping[str, Any], made: str) -> Record:
     }
     if family is None:
         return Record(**common, start=None, recommended=None, notes=("No training is recorded.",))
-    trainings = Journal(folder / JOURNAL, family).read()
-    full = [t for t in trainings if t.epochs == settings.get("epochs", t.epochs)]
-    whole = [t for t in full if getattr(t, "fold", None) is None]
+    journal = Journal(folder / JOURNAL, family)
+    trainings = journal.read()
+    # Of a training that was tried again the last success counts, where the journal tells.
+    current = getattr(journal, "current", journal.read)()
+    whole = [t for t in current if t.epochs == settings.get("epochs", t.epochs)]
     history = outcomes(whole)
     start, best, notes = _pair(family, summary, history, margin)
     notes += unread

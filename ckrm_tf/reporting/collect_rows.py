@@ -21,10 +21,9 @@ def fold_rows(
     """The trainings of cross-validations, each fold of which has a journal of its own."""
     found: list[TrainingRow] = []
     for path in sorted(folder.glob(f"folds*/fold*/{JOURNAL}")):
-        number = path.parent.name.removeprefix("fold")
-        if number.isdecimal():
-            rows = training_rows(Journal(path, family).read(), tried, family, count + len(found))
-            found += [replace(row, fold=int(number)) for row in rows]
+        rows = training_rows(Journal(path, family).read(), tried, family, count + len(found))
+        part = path.parent.relative_to(folder).as_posix()
+        found += [replace(row, part=part) for row in rows]
     return tuple(found)
 
 

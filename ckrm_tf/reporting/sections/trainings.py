@@ -14,7 +14,7 @@ HEAD = (
 
 def every_training(page: Page) -> list[Block]:
     """One row for each line of the journal."""
-    rows = page.record.trainings
+    rows = [t for t in page.record.trainings if not t.part]
     if not rows:
         return []
     total = sum(t.seconds for t in rows)
@@ -89,18 +89,18 @@ def seeds(page: Page) -> list[Block]:
 
 def _folds(page: Page) -> list[Block]:
     """The trainings of cross-validations: each fold has networks of its own."""
-    groups: dict[tuple[int, str], list[TrainingRow]] = {}
+    groups: dict[tuple[str, str], list[TrainingRow]] = {}
     for row in page.record.trainings:
-        if row.fold is not None:
-            groups.setdefault((row.fold, row.text), []).append(row)
+        if row.part:
+            groups.setdefault((row.part, row.text), []).append(row)
     if not groups:
         return []
     rows = []
-    for (fold, text), found in groups.items():
+    for (part, text), found in groups.items():
         aucs = [t.val_auc for t in found if t.val_auc is not None]
         rows.append(
             (
-                f"fold {fold}",
+                part,
                 text,
                 str(len(aucs)),
                 words.auc(sum(aucs) / len(aucs) if aucs else None),
@@ -122,7 +122,9 @@ def _folds(page: Page) -> list[Block]:
 
 def excluded(page: Page) -> list[Block]:
     """Trainings that the figures leave out, with the reason."""
-    rows = [(t, _why(t, page.record)) for t in page.record.trainings]
+    # Those of a cross-validation stand in a table of their own.
+    own = [t for t in page.record.trainings if not t.part]
+    rows = [(t, _why(t, page.record)) for t in own]
     rows = [(t, why) for t, why in rows if why]
     if not rows:
         return [Text("Nothing: every training stands in the figures.")] if page.record.tried else []
@@ -144,5 +146,4 @@ def _why(t: TrainingRow, record: Record) -> str:
     epochs = record.settings.get("epochs", t.epochs)
     if t.epochs != epochs:
         return f"{t.epochs} epochs, where the search has {epochs}"
-    # Those of a fold stand in a table of their own.
     return ""
