@@ -22,7 +22,7 @@ from ckrm_tf.layers.cam import cam_model
 from ckrm_tf.reporting.collect import collect
 from ckrm_tf.reporting.collect_export import write_latency
 from ckrm_tf.reporting.evidence import evidence_of, write_evidence
-from ckrm_tf.reporting.latency import measure_latency
+from ckrm_tf.reporting.latency import RUNTIMES, measure_latency
 from ckrm_tf.reporting.overlay import overlay
 from ckrm_tf.reporting.record import Record
 from ckrm_tf.stats import disagreements
@@ -42,8 +42,13 @@ MULTIPLE = 8
 ROUNDED = f"recommended, widths rounded up to multiples of {MULTIPLE}"
 
 
-def add_latency(console: Console, place: Path) -> None:
+def add_latency(console: Console, place: Path, formats: Sequence[str] = tuple(RUNTIMES)) -> None:
     """Measure the time of start and recommended network and keep it in the run folder.
+
+    Args:
+        console: what is done is shown there.
+        place: the run folder.
+        formats: of `ckrm_tf.reporting.latency.RUNTIMES`.
 
     Raises:
         CKRMError: no finished search over a family of networks.
@@ -61,7 +66,7 @@ def add_latency(console: Console, place: Path) -> None:
         designs[ROUNDED] = rounded
     with console.status("measuring latency"):
         models = {name: family.build(design) for name, design in designs.items()}
-        found = measure_latency(models, export.scale)
+        found = measure_latency(models, export.scale, formats=formats)
     path = write_latency(place, found)
     console.print(f"latency   {path.name}: {len(found)} measurements", highlight=False)
 
@@ -78,6 +83,13 @@ def add_evidence(console: Console, place: Path, options: Mapping[str, Any]) -> N
         CKRMError: no finished search over a family of networks, or other images than it had.
     """
     settings, pixels, record = _finished(place, options)
+    if not any(v.ours and v.unseen for v in record.verdicts):
+        raise CKRMError(
+            "--cases",
+            expected="a search that has opened its test split for the network it recommends",
+            received="one that has not",
+            hint="A report opens none.",
+        )
     data = read_data(console, settings)
     show_data(console, data)
     if data_fingerprint(data) != pixels:

@@ -129,13 +129,68 @@ def test_seeds_of_another_length_are_no_part_of_a_mean(tmp_path):
 
 @pytest.mark.parametrize(
     ("file", "text"),
-    [("summary.json", "{"), ("summary.json", "[]"), ("folds3.json", '{"candidate": {}}')],
+    [("summary.json", "{"), ("summary.json", "[]"), ("run.json", "7")],
 )
 def test_a_damaged_file_is_named(tmp_path, file, text):
     folder = make_folder(tmp_path / "run", 20, ended=True)
     (folder / file).write_text(text)
     with pytest.raises(CKRMError):
         collect(folder)
+
+
+@pytest.mark.parametrize("file", ["folds3.json", "evidence.json", "latency.json"])
+@pytest.mark.parametrize("text", ["{", '{"candidate": {}}'])
+def test_a_damaged_piece_beside_the_run_is_left_out_and_told(tmp_path, file, text):
+    folder = make_folder(tmp_path / "run", 20, ended=True)
+    assert not collect(folder).notes
+    (folder / file).write_text(text)
+    found = collect(folder)
+    assert len([note for note in found.notes if file in note]) == 1
+    assert found.recommended.params == JUDGED
+
+
+def test_trainings_of_folds_stand_apart(tmp_path):
+    folder = make_folder(tmp_path / "run", 20, ended=True)
+    before = collect(folder)
+    place = folder / "folds3" / "fold2"
+    place.mkdir(parents=True)
+    (place / "trials.jsonl").write_text(json.dumps(recorded("cxr_run.jsonl")[0]) + "\n")
+    found = collect(folder)
+    assert [t.part for t in found.trainings if t.part] == ["folds3/fold2"]
+    assert (found.tried, found.start) == (before.tried, before.start)
+    (part,) = [s for s in SECTIONS if s.name == "seeds"]
+    tables = [block.name for block in part.make(Page(found)) if block.block == "table"]
+    assert tables == ["seeds", "folds"]
+
+
+def test_a_search_by_folds_counts_the_trainings_of_every_fold(tmp_path):
+    folder = make_folder(tmp_path / "run", 3)
+    rows = [
+        {**row, "seed": seed, "fold": seed - 1, "val_auc": row["val_auc"] - 0.05 * seed}
+        for row in recorded("cxr_run.jsonl")[:3]
+        for seed in (1, 2)
+    ]
+    (folder / "trials.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = collect(folder)
+    first = [row["val_auc"] for row in rows[:2]]
+    assert (found.start.trainings, found.start.val_auc.value) == (2, pytest.approx(fmean(first)))
+    if found.trainings[0].fold is None:
+        pytest.skip("this version's journal knows no folds")
+    # Folds differ, and that is no noise of a network.
+    (judge,) = [c.judge for c in CHECKS if c.code == "R001"]
+    assert judge(found).state == "cannot tell"
+    assert all(mark.role != "limit" for mark in CHARTS["auc_by_params"](found).marks)
+
+
+def test_settings_that_may_change_stand_beside_the_others(tmp_path):
+    folder = make_folder(tmp_path / "run", 3)
+    marker = json.loads((folder / "run.json").read_text())
+    marker |= {"schema": 1, "free": {"trials": 7, "out": "/somewhere/else"}}
+    (folder / "run.json").write_text(json.dumps(marker))
+    found = collect(folder)
+    assert found.settings["trials"] == 7
+    assert "--trials 7" in found.command
+    assert "/somewhere" not in json.dumps(found.to_dict())
 
 
 def test_another_folder_is_refused(tmp_path):
@@ -530,6 +585,7 @@ def test_the_csv_has_a_row_for_each_training(written, full):
     rows = list(csv.DictReader(io.StringIO((written.parent / "trials.csv").read_text())))
     assert [int(row["params"]) for row in rows] == [t.params for t in full.trainings]
     assert int(rows[0]["stage4/out"]) == 2048
+    assert {row["part"] for row in rows} == {"search"}
     lost = list(csv.DictReader(io.StringIO(trials_csv(_lost(full)))))
     assert [row["val_auc"] == "" for row in lost] == [False, True]
 

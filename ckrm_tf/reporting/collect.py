@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ckrm_tf.design.design import Design
 from ckrm_tf.errors import CKRMError
@@ -13,10 +13,11 @@ from ckrm_tf.families.base import Family
 from ckrm_tf.judge import select
 from ckrm_tf.reporting import collect_export, collect_verdicts
 from ckrm_tf.reporting.collect_narrow import collect_narrowing
+from ckrm_tf.reporting.collect_rows import JOURNAL, fold_rows, training_rows
 from ckrm_tf.reporting.collect_verdicts import MODELS, NETWORKS, Judgement
 from ckrm_tf.reporting.evidence import Evidence, read_evidence
 from ckrm_tf.reporting.files import read_json
-from ckrm_tf.reporting.record import AxisRow, Estimate, Network, Record, TrainingRow, Tried
+from ckrm_tf.reporting.record import AxisRow, Estimate, Latency, Network, Record
 from ckrm_tf.reporting.recorded import family_of
 from ckrm_tf.reporting.tried import mean_by_layer, tried_networks
 from ckrm_tf.store.folder import LATER
@@ -24,7 +25,8 @@ from ckrm_tf.store.journal import Journal
 from ckrm_tf.store.record import COMPLETED, Training
 from ckrm_tf.tuning.history import Outcome, outcomes
 
-JOURNAL = "trials.jsonl"
+T = TypeVar("T")
+
 # Of run.json, beside the settings.
 PIXELS = "pixels"
 
@@ -38,7 +40,7 @@ def collect(folder: Path) -> Record:
     made = datetime.now(UTC).isoformat(timespec="seconds")
     settings = read_json(folder / "run.json") if folder.is_dir() else None
     if settings is not None:
-        return _search(folder, LATER | settings, made)
+        return _search(folder, LATER | _flat(settings), made)
     narrowing = read_json(folder / "narrow.json") if folder.is_dir() else None
     if narrowing is not None:
         return collect_narrowing(folder, narrowing, made)
@@ -50,6 +52,15 @@ def collect(folder: Path) -> Record:
     )
 
 
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of run.json, those that may change beside those that may not."""
+    free = settings.get("free")
+    own = {k: v for k, v in settings.items() if k not in ("schema", "free")}
+    given = free if isinstance(free, dict) else {}
+    # Where the folder lies is not for others to read.
+    return own | {k: v for k, v in given.items() if k != "out"}
+
+
 def _search(folder: Path, settings: Mapping[str, Any], made: str) -> Record:
     family = family_of(settings, folder / JOURNAL)
     summary = read_json(folder / "summary.json")
@@ -58,6 +69,8 @@ def _search(folder: Path, settings: Mapping[str, Any], made: str) -> Record:
     )
     versions |= {str(k): str(v) for k, v in ((summary or {}).get("versions") or {}).items()}
     margin = settings.get("margin")
+    untimed: tuple[Latency, ...] = ()
+    latency, unread = _optional(lambda: collect_export.read_latency(folder), untimed)
     common: dict[str, Any] = {
         "kind": "search",
         "folder": folder.resolve().name,
@@ -66,21 +79,26 @@ def _search(folder: Path, settings: Mapping[str, Any], made: str) -> Record:
         "settings": {k: v for k, v in settings.items() if k != PIXELS},
         "margin": margin,
         "export": export,
-        "latency": collect_export.read_latency(folder),
+        "latency": latency,
         "versions": versions,
         "machine": (summary or {}).get("machine"),
     }
     if family is None:
         return Record(**common, start=None, recommended=None, notes=("No training is recorded.",))
-    trainings = Journal(folder / JOURNAL, family).read()
-    full = [t for t in trainings if t.epochs == settings.get("epochs", t.epochs)]
-    whole = [t for t in full if getattr(t, "fold", None) is None]
+    journal = Journal(folder / JOURNAL, family)
+    trainings = journal.read()
+    # Of a training that was tried again the last success counts, where the journal tells.
+    current = getattr(journal, "current", journal.read)()
+    whole = [t for t in current if t.epochs == settings.get("epochs", t.epochs)]
     history = outcomes(whole)
     start, best, notes = _pair(family, summary, history, margin)
+    notes += unread
     judgements: list[Judgement] = []
-    evidence = read_evidence(folder)
+    evidence, unread = _optional(lambda: read_evidence(folder), None)
+    notes += unread
     if best is not None:
-        judgements = collect_verdicts.of_final(folder, family, best)
+        judgements, unread = collect_verdicts.of_final(folder, family, best)
+        notes += unread
         judgements += collect_verdicts.of_summary(summary or {}, family.describe(best))
         judgements.sort(key=lambda one: not one.verdict.unseen)
     if evidence is not None and evidence.designs != (start.to_dict(), best and best.to_dict()):
@@ -98,7 +116,10 @@ def _search(folder: Path, settings: Mapping[str, Any], made: str) -> Record:
         start=_judged(networks[0], 0, judgements, evidence),
         recommended=_judged(networks[1], 1, judgements, evidence),
         axes=_axes(family, start, best, int(settings.get("floor", 1))),
-        trainings=_rows(trainings, tried, family),
+        trainings=(
+            *training_rows(trainings, tried, family),
+            *fold_rows(folder, tried, family, len(trainings)),
+        ),
         tried=tried,
         verdicts=tuple(j.verdict for j in judgements),
         classes=(
@@ -111,6 +132,14 @@ def _search(folder: Path, settings: Mapping[str, Any], made: str) -> Record:
         command=_command(settings),
         notes=tuple(notes),
     )
+
+
+def _optional(read: Callable[[], T], without: T) -> tuple[T, list[str]]:
+    """What a file beside the run tells; where it cannot be read, nothing, and a sentence."""
+    try:
+        return read(), []
+    except CKRMError as error:
+        return without, [f"Not shown: {error}."]
 
 
 def _pair(
@@ -207,32 +236,6 @@ def _axes(family: Family, start: Design, best: Design | None, floor: int) -> tup
             recommended=None if best is None else best[axis.name],
         )
         for axis in family.axes
-    )
-
-
-def _rows(
-    trainings: Sequence[Training], tried: Sequence[Tried], family: Family
-) -> tuple[TrainingRow, ...]:
-    places = {Design(one.design): one.number for one in tried}
-    return tuple(
-        TrainingRow(
-            number=number,
-            network=places.get(t.design, -1),
-            text=family.describe(t.design),
-            seed=t.seed,
-            fold=getattr(t, "fold", None),
-            epochs=t.epochs,
-            status=t.status,
-            params=t.params,
-            macs=t.macs,
-            val_auc=t.val_auc,
-            lam=sum(t.lam.values()) / len(t.lam) if t.lam else None,
-            seconds=t.seconds,
-            cpu_seconds=t.cpu_seconds,
-            reason=t.reason,
-            finished=t.finished,
-        )
-        for number, t in enumerate(trainings, start=1)
     )
 
 

@@ -30,7 +30,9 @@ class Judgement:
     classes: tuple[ClassRow, ...] = ()
 
 
-def of_final(folder: Path, family: Family, recommended: Design | None) -> list[Judgement]:
+def of_final(
+    folder: Path, family: Family, recommended: Design | None
+) -> tuple[list[Judgement], list[str]]:
     """Those of `search.final`: by folds before those on the test split, the newest first.
 
     Args:
@@ -38,23 +40,21 @@ def of_final(folder: Path, family: Family, recommended: Design | None) -> list[J
         family: reads the designs.
         recommended: the network that the report is about.
 
-    Raises:
-        CKRMError: a file that is none of `search.final`.
+    Returns:
+        The comparisons, and in sentences which files could not be read: a search that has ended
+        has its report whatever became of a later comparison.
     """
-    found = []
+    found: list[Judgement] = []
+    unread: list[str] = []
     for path in [*numbered(folder, r"folds\d+"), *numbered(folder, "final")]:
-        report = read_json(path) or {}
         try:
-            design = family.from_record(report["candidate"])
-            for part in ("folds", "test", "val"):
-                if part in report:
-                    found.append(_judged(path.name, part, report, design == recommended))
-        except (KeyError, TypeError, AttributeError) as error:
-            raise CKRMError(
-                path.name, expected="a report of search.final", received=f"no {error}"[:80]
-            ) from error
-    # What validation images say is a figure beside the verdict, never the first of them.
-    return sorted(found, key=lambda one: not one.verdict.unseen)
+            report = read_json(path) or {}
+            ours = family.from_record(report["candidate"]) == recommended
+            parts = [part for part in ("folds", "test", "val") if part in report]
+            found += [_judged(path.name, part, report, ours) for part in parts]
+        except (CKRMError, KeyError, TypeError, AttributeError, ValueError) as error:
+            unread.append(f"{path.name} is not shown: it is no report of search.final ({error}).")
+    return found, unread
 
 
 def of_summary(summary: Mapping[str, Any], text: str) -> list[Judgement]:

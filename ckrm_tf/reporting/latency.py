@@ -37,6 +37,7 @@ def measure_latency(
     *,
     batches: Sequence[int] = BATCHES,
     calls: int = CALLS,
+    formats: Sequence[str] = tuple(RUNTIMES),
 ) -> tuple[Latency, ...]:
     """Time each network in each format that is installed.
 
@@ -47,6 +48,7 @@ def measure_latency(
         scale: the pixel value of full brightness.
         batches: images at once.
         calls: timed calls, after a few to warm up.
+        formats: of `RUNTIMES`; those that are not installed are passed over.
 
     Returns:
         One row for each network, runtime and batch: median, fastest and slowest call.
@@ -56,8 +58,8 @@ def measure_latency(
     """
     flats = {name: FlatModel.of(inference_model(model, scale)) for name, model in models.items()}
     rows = []
-    for name, runtime in RUNTIMES.items():
-        one = FORMATS[name]
+    for name in formats:
+        one, runtime = FORMATS[name], RUNTIMES[name]
         if not _installed(one):
             continue
         with tempfile.TemporaryDirectory() as folder:

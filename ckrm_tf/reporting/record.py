@@ -91,7 +91,9 @@ class TrainingRow:
 
     Attributes:
         network: index of its network in `Record.tried`.
-        fold: of cross-validation; None without.
+        fold: whose images it validated on, in a search by folds; None without.
+        part: the cross-validation of `search.final` that it belongs to, such as "folds3/fold2",
+            which judges by itself; "" for a training of the search.
         lam: mean lambda over the measured layers.
         seconds, cpu_seconds: wall time, processor time of all threads.
         reason: why it failed.
@@ -112,6 +114,7 @@ class TrainingRow:
     cpu_seconds: float
     reason: str | None
     finished: str
+    part: str = ""
 
 
 @dataclass(frozen=True)

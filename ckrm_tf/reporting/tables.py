@@ -9,7 +9,7 @@ from ckrm_tf.reporting import words
 from ckrm_tf.reporting.record import Estimate, Network, Record
 
 COLUMNS = (
-    "training", "network", "seed", "fold", "epochs", "status", "params", "macs", "val_auc",
+    "training", "part", "network", "seed", "fold", "epochs", "status", "params", "macs", "val_auc",
     "mean_lambda", "wall_seconds", "cpu_seconds", "finished", "reason",
 )  # fmt: skip
 
@@ -31,7 +31,8 @@ def trials_csv(record: Record) -> str:
         design = designs.get(t.network, {})
         rows.writerow(
             [
-                t.number, t.network, t.seed, "" if t.fold is None else t.fold, t.epochs, t.status,
+                t.number, t.part or "search", t.network, t.seed,
+                "" if t.fold is None else t.fold, t.epochs, t.status,
                 t.params, t.macs, "" if t.val_auc is None else t.val_auc,
                 "" if t.lam is None else t.lam, t.seconds, t.cpu_seconds, t.finished,
                 t.reason or "", *(design.get(name, "") for name in names),

@@ -87,7 +87,8 @@ def _renamed(mark: Mark, name: str) -> Mark:
 
 def _limit(record: Record, done: Sequence[Tried]) -> Mark | None:
     start = next((t for t in done if t.role == "start"), None)
-    if start is None or record.margin is None:
+    # With folds a difference is taken within each fold, so no one height is the limit.
+    if start is None or record.margin is None or any(t.fold is not None for t in record.trainings):
         return None
     height = (start.auc or 0.0) - CONFIRMED_SHARE * record.margin
     ends = (float(min(t.params for t in done)), float(max(t.params for t in done)))

@@ -9,6 +9,8 @@ from ckrm_tf.tuning.rule import Rule
 
 # Networks that must have held, all of them, before their choice is called idle.
 ENOUGH = 5
+# Strategies that look at the trained networks.
+GUIDED = ("ckrm", "signals", "scores")
 COMPARE = "ckrm-tf compare sets unguided searches beside this one."
 
 
@@ -25,11 +27,18 @@ def lambda_silent(record: Record) -> Answer:
         f"{plural(len(measured), 'training')}; up to {tolerance:g} counts as none."
     )
     if most <= tolerance:
+        how = "by the scores of slices alone" if _scored(record) else "without it"
         return warns(
-            f"{text} The widths were chosen without it. It speaks where training lets unneeded "
-            "kernels die: a larger --l1, more --epochs."
+            f"{text} The widths were chosen {how}. It speaks where training lets unneeded kernels "
+            "die: a larger --l1, more --epochs."
         )
     return quiet(text)
+
+
+def _scored(record: Record) -> bool:
+    """Whether slices of trained networks were scored, which guides without lambda too."""
+    given = record.settings
+    return bool(given.get("score_share")) and given.get("strategy") in ("ckrm", "scores")
 
 
 def random_widths_would_do(record: Record) -> Answer:
@@ -37,14 +46,14 @@ def random_widths_would_do(record: Record) -> Answer:
     strategy = record.settings.get("strategy", "ckrm")
     if record.kind != "search":
         return cannot_tell("Nothing was searched.")
-    if strategy != "ckrm":
-        return cannot_tell(f"The widths were not chosen by lambda but by the strategy {strategy}.")
+    if strategy not in GUIDED:
+        return cannot_tell(f"The widths were not guided: the strategy is {strategy}.")
     judged = [t for t in record.tried if t.holds is not None and t.role != "start"]
     if len(judged) < ENOUGH:
         return cannot_tell(
             f"{plural(len(judged), 'network')} beside the start: {ENOUGH} at least are needed."
         )
-    if lambda_silent(record).state == "warns":
+    if lambda_silent(record).state == "warns" and not _scored(record):
         return warns(
             f"Lambda was silent, so the widths are those of a search without it. {COMPARE}"
         )
@@ -69,5 +78,5 @@ def _mattered(judged: list[Tried]) -> Answer:
         )
     return quiet(
         f"{text}, {len(larger)} of them larger than the smallest that did: widths mattered. "
-        f"Whether lambda chose them better than chance this run cannot tell. {COMPARE}"
+        f"Whether they were chosen better than by chance this run cannot tell. {COMPARE}"
     )

@@ -6,7 +6,7 @@ import math
 
 from ckrm_tf.judge.select import CONFIRMED_SHARE
 from ckrm_tf.reporting.checks.base import Answer, cannot_tell, quiet, warns
-from ckrm_tf.reporting.record import Record, Tried, Verdict
+from ckrm_tf.reporting.record import Record, Verdict
 from ckrm_tf.reporting.words import plural
 
 # A validation AUC below which "not worse than the start" says nothing.
@@ -22,7 +22,7 @@ def validation_too_small(record: Record) -> Answer:
     own = [v for v in record.verdicts if v.ours and not v.unseen]
     if own and own[0].low is not None:
         return _half_width("validation", own[0], record.margin)
-    found = _noise(record.tried)
+    found = _noise(record)
     if found is None:
         return cannot_tell("No network was trained twice, so nothing shows how its AUC varies.")
     sd, trainings = found
@@ -72,9 +72,20 @@ def _half_width(images: str, verdict: Verdict, margin: float) -> Answer:
     return quiet(text)
 
 
-def _noise(tried: tuple[Tried, ...]) -> tuple[float, int] | None:
-    """Pooled standard deviation between trainings of one network, and trainings of the chosen."""
-    groups = [one.aucs for one in tried if len(one.aucs) > 1]
+def _noise(record: Record) -> tuple[float, int] | None:
+    """Pooled standard deviation between trainings of one network, and trainings of the chosen.
+
+    In a search by folds only trainings of one fold are compared: some folds are harder.
+    """
+    tried = record.tried
+    found = [one.aucs for one in tried]
+    if any(t.fold is not None for t in record.trainings):
+        within: dict[tuple[int, int | None], list[float]] = {}
+        for t in record.trainings:
+            if t.val_auc is not None and t.network >= 0 and not t.part:
+                within.setdefault((t.network, t.fold), []).append(t.val_auc)
+        found = [tuple(aucs) for aucs in within.values()]
+    groups = [aucs for aucs in found if len(aucs) > 1]
     if not groups:
         return None
     squares = sum(sum((a - sum(g) / len(g)) ** 2 for a in g) for g in groups)

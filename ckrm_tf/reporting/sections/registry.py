@@ -15,7 +15,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("classes", "Classes", images.classes),
     Section("disagreements", "Images on which the two networks disagree", images.disagreements),
     Section("trainings", "Trainings", trainings.every_training),
-    Section("seeds", "Seeds", trainings.seeds),
+    Section("seeds", "Seeds and folds", trainings.seeds),
     Section("excluded", "What was excluded, and why", trainings.excluded),
     Section("export", "Export", making.export),
     Section("paper", "For a paper", paper.paper),

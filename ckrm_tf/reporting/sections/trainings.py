@@ -14,7 +14,7 @@ HEAD = (
 
 def every_training(page: Page) -> list[Block]:
     """One row for each line of the journal."""
-    rows = page.record.trainings
+    rows = [t for t in page.record.trainings if not t.part]
     if not rows:
         return []
     total = sum(t.seconds for t in rows)
@@ -61,7 +61,8 @@ def seeds(page: Page) -> list[Block]:
     """The networks that were trained more than once."""
     again = [t for t in page.record.tried if len(t.aucs) > 1]
     if not again:
-        return [Text("Every network was trained once.")] if page.record.tried else []
+        blocks: list[Block] = [Text("Every network was trained once.")]
+        return blocks + _folds(page) if page.record.tried else []
     return [
         Table(
             "seeds",
@@ -81,13 +82,49 @@ def seeds(page: Page) -> list[Block]:
             ),
             numeric=(2, 3, 4, 5),
             prose=(1,),
+        ),
+        *_folds(page),
+    ]
+
+
+def _folds(page: Page) -> list[Block]:
+    """The trainings of cross-validations: each fold has networks of its own."""
+    groups: dict[tuple[str, str], list[TrainingRow]] = {}
+    for row in page.record.trainings:
+        if row.part:
+            groups.setdefault((row.part, row.text), []).append(row)
+    if not groups:
+        return []
+    rows = []
+    for (part, text), found in groups.items():
+        aucs = [t.val_auc for t in found if t.val_auc is not None]
+        rows.append(
+            (
+                part,
+                text,
+                str(len(aucs)),
+                words.auc(sum(aucs) / len(aucs) if aucs else None),
+                ", ".join(words.auc(a) for a in aucs) or words.NONE,
+            )
+        )
+    return [
+        Table(
+            "folds",
+            "Trainings of cross-validations: each fold has networks of its own, so their AUC is in "
+            "no mean of the search. It is that of the fold's validation images.",
+            ("fold", "widths", "finished", "mean validation AUC", "each AUC"),
+            tuple(rows),
+            numeric=(2, 3),
+            prose=(1,),
         )
     ]
 
 
 def excluded(page: Page) -> list[Block]:
     """Trainings that the figures leave out, with the reason."""
-    rows = [(t, _why(t, page.record)) for t in page.record.trainings]
+    # Those of a cross-validation stand in a table of their own.
+    own = [t for t in page.record.trainings if not t.part]
+    rows = [(t, _why(t, page.record)) for t in own]
     rows = [(t, why) for t, why in rows if why]
     if not rows:
         return [Text("Nothing: every training stands in the figures.")] if page.record.tried else []
@@ -109,4 +146,4 @@ def _why(t: TrainingRow, record: Record) -> str:
     epochs = record.settings.get("epochs", t.epochs)
     if t.epochs != epochs:
         return f"{t.epochs} epochs, where the search has {epochs}"
-    return "" if t.fold is None else f"fold {t.fold} of a cross-validation, which judges by itself"
+    return ""
