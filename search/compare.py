@@ -23,6 +23,8 @@ from ckrm_tf.store.owner import owned
 from ckrm_tf.store.record import Training
 from ckrm_tf.train.deterministic import prepare
 from ckrm_tf.tuning.alone import check_alone
+from ckrm_tf.tuning.oracle import CKRMOracle
+from ckrm_tf.tuning.registry import STRATEGIES
 from ckrm_tf.tuning.runner import Runner
 from search.cli import main
 from search.compare_final import Found, confirm_all, finish
@@ -34,7 +36,14 @@ from search.config_files import config_text, explained, read_config, read_yaml
 from search.console import Progress, count, read_data, show_data
 from search.final_stats import keep_report
 from search.ranges import check_ranges
-from search.session import check_fit, data_fingerprint, make_runner, make_tuner, search_all
+from search.session import (
+    check_fit,
+    data_fingerprint,
+    make_runner,
+    make_scoring,
+    make_tuner,
+    search_all,
+)
 from search.settings import (
     KEYS,
     Layer,
@@ -172,8 +181,9 @@ def _compare(options: Options, settings: Settings) -> None:
         highlight=False,
     )
     runner = make_runner(settings, data, folder, None)
-    # Weights of some hundred networks, of which none is used again.
-    runner.weights_dir = None
+    if not any(name in STRATEGIES and STRATEGIES[name].scored for name in options.strategies):
+        # Weights of some hundred networks, of which none is used again.
+        runner.weights_dir = None
     found: Found = {name: [] for name in options.strategies}
     # Repeat by repeat, so that a run cut short has something of every strategy.
     for repeat in range(options.repeats):
@@ -216,11 +226,28 @@ def run_strategy(
     # Hyperband trains more networks for fewer epochs.
     known = None if name == "hyperband" else networks
     with Progress(console, known, settings.margin, settings.seeds) as progress:
-        runner.on_training = progress.on_training
         oracle, metrics = make_strategy(name, mine, data, networks)
+        scoring = None
+        if isinstance(oracle, CKRMOracle):
+            file = f"scores_{name}_{repeat + 1}.jsonl"
+            named = replace(mine, strategy=name)
+            scoring = make_scoring(named, data, folder, runner, progress, file)
+            oracle.scoring, oracle.note = scoring, progress.note
+        priced, paid = [], 0.0
+
+        def on_training(training: Training, new: bool) -> None:
+            # What scores cost is paid by the training that they led to.
+            nonlocal paid
+            spent = scoring.book.cpu_seconds if scoring is not None else 0.0
+            whole = training.cpu_seconds + spent - paid
+            priced.append(replace(training, cpu_seconds=whole))
+            paid = spent
+            progress.on_training(training, new)
+
+        runner.on_training = on_training
         tuner = make_tuner(mine, oracle, runner, folder, extra_metrics=metrics)
         search_all(tuner, progress)
-    return progress.trainings
+    return priced
 
 
 def make_runs(found: Found, settings: Settings, family: Family) -> Runs:

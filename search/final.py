@@ -29,6 +29,7 @@ from search.console import Progress, read_data, show_data
 from search.final_folds import fold_comparison
 from search.final_stats import ARMS, compare_on, describe_arms, keep_report, show_final
 from search.ranges import check_ranges
+from search.report import report_at_end
 from search.retrain import confirmed, probabilities, train_all
 from search.room import check_room
 from search.run_folder import read_run
@@ -160,6 +161,8 @@ def _judge(
     path = keep_report(place, f"folds{folds}" if folds else "final", report)
     log_opening(place, best, path.name)
     show_final(console, report)
+    report_at_end(console, place)
+    report_at_end(console, place)
 
 
 def _read(text: Any, family: Family) -> Design:

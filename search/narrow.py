@@ -33,6 +33,7 @@ from search.console import count, read_images, show_data
 from search.data_flags import data_flags, loader_options
 from search.model_file import model_path
 from search.narrow_inputs import check_data, check_numbers, listed, new_folder, target
+from search.report import report_at_end
 
 SPLITS = ("test", "val", "none")
 FORMATS = ("keras", "saved_model")
@@ -184,6 +185,7 @@ def narrow_model(
     summary = _summary(model, given, small, before, after, judged, report.differences)
     write_atomically(folder / "narrow.json", json.dumps(summary, indent=1) + "\n")
     console.print(f"written   {folder}: narrow.json, export1 with {', '.join(names)}")
+    report_at_end(console, folder)
 
 
 def _read_data(

@@ -54,5 +54,15 @@ def report_run(
     console.print(f"written   {path}", highlight=False, soft_wrap=True)
 
 
+def report_at_end(console: Console, folder: Path) -> None:
+    """The report of a command that has ended; what it cannot show fails nothing."""
+    try:
+        path = write_report(folder)
+    except (CKRMError, OSError) as error:
+        console.print(f"no report  {error}", highlight=False, soft_wrap=True)
+        return
+    console.print(f"report       {path}", highlight=False, soft_wrap=True)
+
+
 if __name__ == "__main__":
     main(report_run)

@@ -27,6 +27,7 @@ from search.brought import bring
 from search.cli import main
 from search.console import Progress, count, read_data, show_data, show_trials
 from search.finished import SUMMARY, WEIGHTS, known_export, show_finished
+from search.report import report_at_end
 from search.retrain import retrained
 from search.room import check_room
 from search.session import (
@@ -194,6 +195,7 @@ def finish(
         )
     console.print(f"\nexport       {exported.folder}", highlight=False, soft_wrap=True)
     console.print(exported.usage, highlight=False, soft_wrap=True)
+    report_at_end(console, folder)
 
 
 def _versions() -> dict[str, str]:

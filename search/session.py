@@ -123,6 +123,7 @@ def make_scoring(
     folder: Path,
     runner: Runner,
     progress: Progress | None = None,
+    file: str = "scores.jsonl",
 ) -> SliceScorer | None:
     """What scores slices for a search, or None where its strategy asks for none.
 
@@ -130,6 +131,7 @@ def make_scoring(
         data: all of it, as for `make_runner`.
         folder: where the scores are recorded.
         runner: has the weights of the trained networks.
+        file: the name of the record.
     """
     _, judge = held_out(settings, data)
     if judge is None:
@@ -138,8 +140,9 @@ def make_scoring(
         runner,
         runner.data,
         judge,
-        ScoreBook(folder / "scores.jsonl"),
+        ScoreBook(folder / file),
         progress.on_score if progress else None,
+        settings.seed,
         settings.seed if kind(settings.strategy).dealt else None,
     )
 

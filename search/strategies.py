@@ -24,7 +24,7 @@ from search.session import MAX_FAILURES, make_oracle
 from search.settings import Settings
 
 TUNERS = ("random", "random_linear", "bayesian", "hyperband")
-ALL = ("ckrm", *TUNERS, "uniform", "noise")
+ALL = (*PROPOSED, *TUNERS)
 
 # KerasTuner draws hyperparameter k of trial t from the generator of seed + t * hyperparameters + k:
 # neighbouring seeds would give two repeats nearly the same networks.

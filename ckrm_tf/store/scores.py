@@ -26,6 +26,7 @@ class ScoreBook:
 
     Attributes:
         known: score by (trained network, design of the slice).
+        cpu_seconds: processor time that all of them took.
 
     Raises:
         CKRMError: a whole line that holds no scores.
@@ -34,17 +35,19 @@ class ScoreBook:
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
         self.known: dict[tuple[Design, Design], float] = {}
+        self.cpu_seconds = 0.0
         self._torn = False
         if path is not None and path.exists():
             self._read(path)
 
-    def add(self, asked: Score, scores: list[float]) -> None:
-        """Record what a request came to, in the order of its designs."""
+    def add(self, asked: Score, scores: list[float], cpu_seconds: float = 0.0) -> None:
+        """Record what a request came to, in the order of its designs, and what it took."""
         line = {
             "schema": SCHEMA,
             "bases": [base.to_dict() for base in asked.bases],
             "designs": [design.to_dict() for design in asked.designs],
             "scores": scores,
+            "cpu_seconds": cpu_seconds,
         }
         if self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,6 +62,7 @@ class ScoreBook:
         root = Design.from_dict(line["bases"][0])
         for design, score in zip(line["designs"], line["scores"], strict=True):
             self.known[root, Design.from_dict(design)] = float(score)
+        self.cpu_seconds += float(line.get("cpu_seconds", 0.0))
 
     def _read(self, path: Path) -> None:
         text = path.read_bytes()

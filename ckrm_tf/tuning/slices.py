@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import keras
@@ -32,6 +33,7 @@ class SliceScorer:
         judge: images and labels that no training sees; their macro AUC is the score.
         book: what is known, and where it is recorded.
         on_score: called with each request and its scores, new ones only.
+        first: the least seed of a training whose weights are sliced.
         dealt: a seed to deal out the scores of a request by, among its designs; None leaves them.
     """
 
@@ -42,8 +44,10 @@ class SliceScorer:
         judge: Split,
         book: ScoreBook,
         on_score: Callable[[Score, list[float]], None] | None = None,
+        first: int = 0,
         dealt: int | None = None,
     ) -> None:
+        self.first = first
         self.runner, self.book, self.on_score, self.dealt = runner, book, on_score, dealt
         self.fit = scaled(evenly(data.train.images, FIT), data.scale)
         self.judge, self.labels = scaled(judge.images, data.scale), judge.labels
@@ -63,6 +67,7 @@ class SliceScorer:
             NotScorableError: a network whose slices are no masks of it, as where a norm goes over
                 channels; or weights that are gone.
         """
+        began = time.process_time()
         try:
             scorer, groups = self._at(asked.bases)
             scores = [float(scorer.score(groups.widths(design))) for design in asked.designs]
@@ -72,7 +77,7 @@ class SliceScorer:
             ) from error
         if self.dealt is not None:
             scores = dealt_out(scores, len(self.book.known), self.dealt)
-        self.book.add(asked, scores)
+        self.book.add(asked, scores, round(time.process_time() - began, 3))
         if self.on_score is not None:
             self.on_score(asked, scores)
 
@@ -99,11 +104,12 @@ class SliceScorer:
         model = runner.build(design)
         if runner.family.given(design):
             return model
-        paths = [
-            runner.weights_path(design, t.seed)
+        seeds = sorted(
+            t.seed
             for t in runner.journal.current()
-            if t.design == design and t.val_auc is not None
-        ]
+            if t.design == design and t.val_auc is not None and t.seed >= self.first
+        )
+        paths = [runner.weights_path(design, seed) for seed in seeds]
         path = next((p for p in paths if p is not None and p.exists()), None)
         if path is None:
             raise CKRMError(
