@@ -211,7 +211,7 @@ def reading(table: pd.DataFrame) -> str:
             f"None of {len(measured)} layers is above its null (random kernels of the same shape) "
             "by more than chance explains. "
             "A lambda of 0 proves nothing by itself: random kernels read 0 too. "
-            "Training with an L1 penalty lets unneeded kernels die, and lambda see them."
+            "Kernels of trained networks are seldom alike as weights."
         )
     worst = above.loc[above["lambda"].astype(float).idxmax()]
     return (

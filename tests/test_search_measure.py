@@ -56,8 +56,8 @@ def test_the_table(saved, capsys, tmp_path):
     assert "slim/conv_top" in rows
     assert max(map(len, lines[1:6])) <= 100
     assert "Skipped" in "\n".join(lines)
-    assert "2 of 5 are measured together with the batch norm" in "\n".join(lines)
-    assert "1 of 5 layers are above their null" in lines[-1]
+    assert "2 of 4 are measured together with the batch norm" in "\n".join(lines)
+    assert "1 of 4 layers are above their null" in lines[-1]
     assert "a_layer_with" in lines[-1]
     written = pd.read_csv(tmp_path / "table.csv")
     assert list(written["name"]) == list(table["name"])
