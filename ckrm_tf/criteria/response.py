@@ -58,13 +58,15 @@ def response_signals(
         CKRMError: images that do not fit, responses that are not finite, no width that is seen.
 
     Example:
-        >>> import numpy as np
-        >>> from ckrm_tf import ResNetFamily, Stage, Widths
+        >>> import keras, numpy as np
         >>> from ckrm_tf.criteria.response import response_signals
-        >>> family = ResNetFamily(Widths(4, (Stage(1, 4, 8),)), (16, 16, 1))
-        >>> images = np.random.default_rng(1).normal(size=(8, 16, 16, 1))
-        >>> list(response_signals(family.build(family.start), family, images, nulls=0))
-        ['stem/filters', 'stage1/mid', 'stage1/out']
+        >>> model = keras.Sequential(
+        ...     [keras.Input((8, 8, 1)), keras.layers.Conv2D(4, 3, name="conv"),
+        ...      keras.layers.Flatten(), keras.layers.Dense(2)]
+        ... )
+        >>> images = np.random.default_rng(1).normal(size=(8, 8, 8, 1))
+        >>> list(response_signals(model, {"filters": ["conv"]}, images, nulls=0))
+        ['filters']
     """
     made = ResponseMeasure(model, images, threshold, form=form)
     speaking = sites_of_axes(made, widths)
