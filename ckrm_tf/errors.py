@@ -51,6 +51,6 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> CKRMError:
     return CKRMError(
         f"unknown {kind}",
         expected=f"one of {', '.join(names)}",
-        received=repr(name),
+        received=repr(name)[:100],
         hint=f"Did you mean {near[0]!r}?" if near else None,
     )

@@ -44,7 +44,7 @@ class Layout:
         if self.first_stride not in (1, 2):
             raise CKRMError("first_stride", expected="1 or 2", received=self.first_stride)
         if self.conv not in ("plain", "slim"):
-            raise CKRMError("conv", expected="'plain' or 'slim'", received=repr(self.conv))
+            raise CKRMError("conv", expected="'plain' or 'slim'", received=repr(self.conv)[:100])
         fold_count(self.ratio)
         check_groups(0, self.groups)
         if self.bottom_groups is not None:

@@ -86,11 +86,12 @@ def open_folder(
     keys = {*before, *identity} - {"data"}
     changed = [k for k in keys if before.get(k) != identity.get(k)]
     if changed:
-        name = sorted(changed)[0]
+        name, *_ = sorted(changed)
+        # A damaged file may hold anything.
         raise CKRMError(
-            f"--out {out} was begun with another {', '.join(sorted(changed))}",
-            expected=f"{name} = {before.get(name)}",
-            received=f"{name} = {identity.get(name)}",
+            f"--out {out} was begun with another {', '.join(sorted(changed))[:300]}",
+            expected=f"{name} = {before.get(name)}"[:200],
+            received=f"{name} = {identity.get(name)}"[:200],
             hint="Give the same settings to go on, or another --out to start anew.",
         )
     _log_changes(folder / CHANGES, settled, free)
