@@ -46,6 +46,8 @@ from ckrm_tf.reporting.tried import front
 from ckrm_tf.reporting.write import write_record
 from ckrm_tf.stats import macro_auc
 from ckrm_tf.tuning.history import Outcome
+from search.cli import main
+from search.report import report_run
 
 ROOT = Path(__file__).parents[1]
 
@@ -129,7 +131,7 @@ def test_seeds_of_another_length_are_no_part_of_a_mean(tmp_path):
 
 @pytest.mark.parametrize(
     ("file", "text"),
-    [("summary.json", "{"), ("summary.json", "[]"), ("run.json", "7")],
+    [("summary.json", "{"), ("summary.json", "[]"), ("run.json", "7"), ("run.json", "{}")],
 )
 def test_a_damaged_file_is_named(tmp_path, file, text):
     folder = make_folder(tmp_path / "run", 20, ended=True)
@@ -618,6 +620,7 @@ import sys
 for name in sys.argv[2].split(","):
     sys.modules[name] = None
 from ckrm_tf.reporting import write_report
+import search.report
 print(write_report(sys.argv[1]).name)
 print(*{n.partition(".")[0] for n in sys.modules if sys.modules[n] is not None})
 """
@@ -639,12 +642,24 @@ def test_a_missing_package_fails_no_report(tmp_path, missing, file):
     name, loaded = done.stdout.splitlines()
     assert name == file
     # A report takes no second of TensorFlow's start.
+    assert "search" in loaded.split()
     assert not {"tensorflow", "keras"} & set(loaded.split())
     assert (folder / "trials.csv").exists()
     if missing == "plotly":
         text = (folder / "report.html").read_text()
         assert "data:image/svg+xml" in text
         assert "Plotly" not in text
+
+
+def test_the_command_writes_the_page_and_refuses_another_folder(tmp_path, capsys):
+    folder = make_folder(tmp_path / "run", 3)
+    main(report_run, [str(folder)])
+    assert "report.html" in capsys.readouterr().out
+    assert (folder / "report.html").exists()
+    with pytest.raises(SystemExit) as ended:
+        main(report_run, [str(tmp_path)])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("error: run folder: expected the --out of")
 
 
 # --- words
