@@ -31,7 +31,7 @@ from report_records import (
 
 from ckrm_tf.design.design import Design
 from ckrm_tf.errors import CKRMError
-from ckrm_tf.reporting import words, write_report
+from ckrm_tf.reporting import render, words, write_report
 from ckrm_tf.reporting.charts.registry import CHARTS, charts_of
 from ckrm_tf.reporting.checks.registry import CHECKS, answers
 from ckrm_tf.reporting.collect import collect
@@ -545,6 +545,33 @@ def test_the_page_is_sound_html(written):
     assert found.bare_images == 0
     assert found.headings[0] == 1
     assert all(later - earlier <= 1 for earlier, later in pairwise(found.headings))
+
+
+def test_the_page_of_any_record_is_sound_html(any_record):
+    page = Page(any_record, charts_of(any_record), answers(any_record))
+    found = seen(render.html(page, plotly="/* no script */", images={}))
+    assert found.tags["h1"] == found.tags["main"] == 1
+    assert len(found.ids) == len(set(found.ids))
+    assert set(found.labels) <= set(found.ids)
+    assert found.tags["table"] == found.tags["caption"]
+    assert render.markdown(page).startswith("# Search")
+
+
+def test_a_start_that_failed_has_a_report(tmp_path):
+    folder = make_folder(tmp_path / "run", 3)
+    lost = recorded("cxr_run.jsonl")[0] | {"status": "failed", "val_auc": None, "reason": "OOM"}
+    (folder / "trials.jsonl").write_text(json.dumps(lost) + "\n")
+    found = collect(folder)
+    assert found.recommended is None
+    page = Page(found, charts_of(found), answers(found))
+    text = render.html(page, plotly="/* no script */", images={})
+    assert "the starting network has no finished training" in text
+    assert "OOM" in text
+    # Before any training there is a report too.
+    (folder / "trials.jsonl").unlink()
+    found = collect(folder)
+    assert found.trainings == ()
+    assert render.html(Page(found), plotly="/* no script */", images={})
 
 
 def test_nothing_leaves_the_page(written):
