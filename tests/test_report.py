@@ -31,7 +31,7 @@ from report_records import (
 
 from ckrm_tf.design.design import Design
 from ckrm_tf.errors import CKRMError
-from ckrm_tf.reporting import words, write_report
+from ckrm_tf.reporting import render, words, write_report
 from ckrm_tf.reporting.charts.registry import CHARTS, charts_of
 from ckrm_tf.reporting.checks.registry import CHECKS, answers
 from ckrm_tf.reporting.collect import collect
@@ -46,6 +46,8 @@ from ckrm_tf.reporting.tried import front
 from ckrm_tf.reporting.write import write_record
 from ckrm_tf.stats import macro_auc
 from ckrm_tf.tuning.history import Outcome
+from search.cli import main
+from search.report import report_run
 
 ROOT = Path(__file__).parents[1]
 
@@ -129,7 +131,7 @@ def test_seeds_of_another_length_are_no_part_of_a_mean(tmp_path):
 
 @pytest.mark.parametrize(
     ("file", "text"),
-    [("summary.json", "{"), ("summary.json", "[]"), ("run.json", "7")],
+    [("summary.json", "{"), ("summary.json", "[]"), ("run.json", "7"), ("run.json", "{}")],
 )
 def test_a_damaged_file_is_named(tmp_path, file, text):
     folder = make_folder(tmp_path / "run", 20, ended=True)
@@ -545,6 +547,33 @@ def test_the_page_is_sound_html(written):
     assert all(later - earlier <= 1 for earlier, later in pairwise(found.headings))
 
 
+def test_the_page_of_any_record_is_sound_html(any_record):
+    page = Page(any_record, charts_of(any_record), answers(any_record))
+    found = seen(render.html(page, plotly="/* no script */", images={}))
+    assert found.tags["h1"] == found.tags["main"] == 1
+    assert len(found.ids) == len(set(found.ids))
+    assert set(found.labels) <= set(found.ids)
+    assert found.tags["table"] == found.tags["caption"]
+    assert render.markdown(page).startswith("# Search")
+
+
+def test_a_start_that_failed_has_a_report(tmp_path):
+    folder = make_folder(tmp_path / "run", 3)
+    lost = recorded("cxr_run.jsonl")[0] | {"status": "failed", "val_auc": None, "reason": "OOM"}
+    (folder / "trials.jsonl").write_text(json.dumps(lost) + "\n")
+    found = collect(folder)
+    assert found.recommended is None
+    page = Page(found, charts_of(found), answers(found))
+    text = render.html(page, plotly="/* no script */", images={})
+    assert "the starting network has no finished training" in text
+    assert "OOM" in text
+    # Before any training there is a report too.
+    (folder / "trials.jsonl").unlink()
+    found = collect(folder)
+    assert found.trainings == ()
+    assert render.html(Page(found), plotly="/* no script */", images={})
+
+
 def test_nothing_leaves_the_page(written):
     text = written.read_text()
     loads = [link for link in seen(text).links if not link.startswith(("#", "data:"))]
@@ -618,6 +647,7 @@ import sys
 for name in sys.argv[2].split(","):
     sys.modules[name] = None
 from ckrm_tf.reporting import write_report
+import search.report
 print(write_report(sys.argv[1]).name)
 print(*{n.partition(".")[0] for n in sys.modules if sys.modules[n] is not None})
 """
@@ -639,12 +669,24 @@ def test_a_missing_package_fails_no_report(tmp_path, missing, file):
     name, loaded = done.stdout.splitlines()
     assert name == file
     # A report takes no second of TensorFlow's start.
+    assert "search" in loaded.split()
     assert not {"tensorflow", "keras"} & set(loaded.split())
     assert (folder / "trials.csv").exists()
     if missing == "plotly":
         text = (folder / "report.html").read_text()
         assert "data:image/svg+xml" in text
         assert "Plotly" not in text
+
+
+def test_the_command_writes_the_page_and_refuses_another_folder(tmp_path, capsys):
+    folder = make_folder(tmp_path / "run", 3)
+    main(report_run, [str(folder)])
+    assert "report.html" in capsys.readouterr().out
+    assert (folder / "report.html").exists()
+    with pytest.raises(SystemExit) as ended:
+        main(report_run, [str(tmp_path)])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("error: run folder: expected the --out of")
 
 
 # --- words

@@ -12,7 +12,7 @@ from ckrm_tf.design.cost import Cost
 from ckrm_tf.design.design import Design
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.families.base import Family, StartOptions
-from ckrm_tf.families.registry import FAMILIES, family
+from ckrm_tf.families.registry import family
 
 # No cost is asked of a family here: records hold them.
 ANY_INPUT, ANY_CLASSES = (1024, 1024, 1), 2
@@ -70,18 +70,26 @@ def family_of(settings: Mapping[str, Any], journal: Path) -> Family | None:
         journal: trials.jsonl, which need not exist.
 
     Raises:
-        CKRMError: a family that this version does not know.
+        CKRMError: a family that this version does not know; settings without a starting network.
     """
     if "model_file" not in settings:
-        known = StartOptions.__dataclass_fields__
-        options = {name: settings[name] for name in known if name in settings}
-        options["blocks"] = tuple(options.get("blocks", (3, 4, 6, 3)))
-        options = {"filters": 64, "growth": 2.0} | options
-        name = str(settings.get("family", next(iter(FAMILIES))))
-        return family(name, StartOptions(**options), ANY_INPUT, ANY_CLASSES)
+        return family(str(settings["family"]), _options(settings), ANY_INPUT, ANY_CLASSES)
     start = _first_design(journal)
     multiple = settings.get("multiple", 1)
     return None if start is None else RecordedFamily(start, int(multiple or 1))
+
+
+def _options(settings: Mapping[str, Any]) -> StartOptions:
+    known = StartOptions.__dataclass_fields__
+    options = {name: settings[name] for name in known if name in settings}
+    try:
+        return StartOptions(**options | {"blocks": tuple(options["blocks"])})
+    except (KeyError, TypeError) as error:
+        raise CKRMError(
+            "run.json",
+            expected="filters, growth and blocks of the starting network",
+            received=str(error)[:80],
+        ) from error
 
 
 def _first_design(journal: Path) -> Design | None:
