@@ -68,7 +68,7 @@ def response_signals(
         >>> list(response_signals(model, {"filters": ["conv"]}, images, nulls=0))
         ['filters']
     """
-    made = ResponseMeasure(model, images, threshold, form=form)
+    made = ResponseMeasure(model, images, threshold, form=form, once=True)
     speaking = sites_of_axes(made, widths)
     if not speaking:
         raise CKRMError("model", expected="a layer that shows a width", received="none")

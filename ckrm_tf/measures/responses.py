@@ -80,6 +80,7 @@ class ResponseMeasure:
         images: as the model takes them; some hundred are enough.
         threshold: two channels are alike above it.
         form: "pixels" or "maps".
+        once: the model is measured once: nothing is compiled, which takes longer than it saves.
 
     Raises:
         CKRMError: a model that is no graph, images that do not fit, an unknown form.
@@ -92,6 +93,7 @@ class ResponseMeasure:
         threshold: float = THRESHOLD,
         *,
         form: str = FORM,
+        once: bool = False,
     ) -> None:
         if form not in FORMS:
             raise unknown_name("form", form, FORMS)
@@ -104,7 +106,10 @@ class ResponseMeasure:
                 "model", expected="a layer with two channels or more to measure", received="none"
             )
         shapes = [array.shape for array in self.arrays]
-        self.summing = Summing(model, self.sites, len(self.arrays[0]), shapes, maps=form == "maps")
+        self.once = once
+        self.summing = Summing(
+            model, self.sites, len(self.arrays[0]), shapes, maps=form == "maps", once=once
+        )
 
     @cached_property
     def of_layer(self) -> dict[str, Site]:
@@ -122,7 +127,7 @@ class ResponseMeasure:
         """
         states = self.summing(self.arrays, weights)
         return {
-            site.name: response(state, self.threshold, directions=directions)
+            site.name: response(state, self.threshold, directions=directions, once=self.once)
             for site, state in zip(self.sites, states, strict=True)
         }
 
@@ -234,17 +239,21 @@ def response_measure(
     return table
 
 
-def response(state: Sequence[Any], threshold: float, *, directions: bool = True) -> Response:
+def response(
+    state: Sequence[Any], threshold: float, *, directions: bool = True, once: bool = False
+) -> Response:
     """What a site says, from its sums.
 
     Args:
         state: of `Summing`.
         threshold: channels are alike above it.
         directions: count them.
+        once: do not compile for one state.
     """
     shapes = tuple(side for part in state for side in part.shape)
     bar = ops.convert_to_tensor(threshold, "float32")
-    alike, energy, content, finite = compiled(alike_channels, shapes)(list(state), bar)
+    look = alike_channels if once else compiled(alike_channels, shapes)
+    alike, energy, content, finite = look(list(state), bar)
     size = int(energy.shape[0])
     if not bool(ops.convert_to_numpy(finite)):
         return Response(math.nan, math.nan, math.nan, size)

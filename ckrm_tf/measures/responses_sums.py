@@ -16,7 +16,7 @@ from keras import ops
 
 from ckrm_tf.measures.blocks import ALPHA
 from ckrm_tf.measures.compiled import compiled
-from ckrm_tf.measures.responses_compiled import CompiledNetwork
+from ckrm_tf.measures.responses_compiled import PLAIN, CompiledNetwork
 from ckrm_tf.measures.responses_sites import Site, follow
 from ckrm_tf.narrowing import keras_graph
 
@@ -48,6 +48,7 @@ class Summing:
         images: how many there will be.
         shapes: of the images, for models that leave sides open.
         maps: sum psi between maps too.
+        once: the model is looked at once: nothing is compiled, which takes longer than it saves.
     """
 
     def __init__(
@@ -58,20 +59,23 @@ class Summing:
         shapes: Sequence[tuple[int, ...]],
         *,
         maps: bool = False,
+        once: bool = False,
     ) -> None:
         self.model, self.sites, self.maps = model, list(sites), maps
+        # The sums of psi walk over images and are slow where they are not compiled.
+        self.once = once and not maps
         self.weights = list(model.weights)
         self.block = min(images, block_size(model, shapes))
         self.rows = math.ceil(PLACES / math.ceil(images / self.block))
         self.place_of = {
             t: (n, k) for n, site in enumerate(sites) for k, t in enumerate(site.tensors)
         }
-        self.run = CompiledNetwork(self._one_block)
+        self.run = None if self.once else CompiledNetwork(self._one_block)
 
     @property
     def compiled(self) -> str:
         """How it runs, in a few words."""
-        return self.run.how
+        return self.run.how if self.run is not None else PLAIN
 
     def __call__(
         self, arrays: Sequence[np.ndarray], weights: Sequence[Any] | None = None
@@ -94,7 +98,7 @@ class Summing:
                 for array, symbol in zip(arrays, symbols, strict=True)
             ]
             present = ops.convert_to_tensor(rows < total, dtype="float32")
-            state = self.run(given, values, present, state)
+            state = (self.run or self._one_block)(given, values, present, state)
         return state
 
     def _zeros(self, site: Site) -> State:
@@ -130,6 +134,8 @@ class Summing:
         """The state of a site after a block. What is compiled serves every site of its shape."""
         rows = [self._rows(maps, present, len(seen)) for maps in seen]
         shapes = tuple(side for part, _ in rows for side in part.shape)
+        if self.once:
+            return _add_products(old, rows)
         new: State = compiled(_add_products, shapes)(old[:4], rows)
         if len(old) > 4:
             shapes = tuple(side for maps in seen for side in maps.shape)
