@@ -270,7 +270,7 @@ def main() -> None:
     given = parser.parse_args()
     began = time.monotonic()
     tally = measure(given.points, commands=given.commands, seed=given.seed, verbose=True)
-    print(json.dumps(tally.counts | {"seconds": round(time.monotonic() - began)}))
+    print(json.dumps(dict(tally.counts) | {"seconds": round(time.monotonic() - began)}))
     raise SystemExit(any(tally.counts[name] for name in BAD))
 
 
