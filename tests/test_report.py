@@ -694,7 +694,9 @@ def test_the_command_writes_the_page_and_refuses_another_folder(tmp_path, capsys
 
 def test_sentences_of_the_verdict(full):
     assert words.verdict(full.verdict).startswith("Equivalent at a margin of 0.02 (787 images")
-    assert "no proof of a loss" in words.verdict(replace(full.verdict, status="not shown"))
+    wide = replace(full.verdict, status="not shown", low=-0.05, high=0.01)
+    assert "no proof of a loss" in words.verdict(wide)
+    assert "some AUC was lost" in words.verdict(replace(wide, high=-0.001))
     none = replace(full.verdict, status="no verdict", low=None, high=None)
     assert words.verdict(none).startswith("No verdict about networks")
     assert words.verdict(None).startswith("No verdict")

@@ -118,7 +118,11 @@ def verdict(found: Verdict | None) -> str:
         f"{_STATUS[found.status]} at a margin of {found.margin:g} ({where}): {interval}, {about}."
     )
     if found.status == "not shown":
-        text += " The interval reaches beyond the margin; that is no proof of a loss."
+        text += (
+            " The whole interval lies below 0: some AUC was lost."
+            if found.high < 0
+            else " The interval reaches beyond the margin; that is no proof of a loss."
+        )
     return text
 
 

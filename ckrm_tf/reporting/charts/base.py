@@ -60,6 +60,7 @@ class Mark:
         text: what is shown of a point when it is pointed at; () for none.
         dashed: of a line.
         listed: stands in the legend.
+        thin: of a line that is one of many.
         tone: its place in `SERIES`; None: the next.
     """
 
@@ -74,6 +75,7 @@ class Mark:
     dashed: bool = False
     listed: bool = True
     tone: int | None = None
+    thin: bool = False
 
 
 @dataclass(frozen=True)

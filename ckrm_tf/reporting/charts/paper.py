@@ -68,7 +68,7 @@ def _draw(axes: Any, chart: Chart, mark: Mark, colour: str) -> None:
     x, y = _values(chart.x, mark.x), _values(chart.y, mark.y)
     if mark.kind == "line":
         style = "--" if mark.dashed else "-"
-        axes.plot(x, y, style, color=colour, label=label, linewidth=1.4)
+        axes.plot(x, y, style, color=colour, label=label, linewidth=0.5 if mark.thin else 1.4)
         return
     if mark.low:
         # Bars of no length, of networks trained once, would draw their caps.

@@ -10,6 +10,8 @@ from ckrm_tf.reporting.record import AxisRow, Record, Tried
 
 # More lines than this cannot be told apart: then the mean of each stage is drawn, or of all.
 MOST_LINES = 8
+# Of more networks than this each line is thin.
+MOST_THICK = 40
 
 
 def widths_by_network(record: Record) -> Chart | None:
@@ -84,7 +86,8 @@ def parallel(record: Record) -> Chart | None:
             for row in rows:
                 x += [*names, None]
                 y += [*(heights[column][row] for column in columns), None]
-            marks.append(Mark("line", name, tuple(x), tuple(y), role=role))
+            thin = len(rows) > MOST_THICK
+            marks.append(Mark("line", name, tuple(x), tuple(y), role=role, thin=thin))
     return Chart(
         name="parallel_coordinates",
         title="Every network: widths, parameters and AUC",

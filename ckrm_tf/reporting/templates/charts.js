@@ -13,7 +13,7 @@
       const trace = {
         type: "scatter", name: mark.name, x: mark.x, y: mark.y, showlegend: mark.listed,
         mode: mark.kind === "line" ? "lines" : "markers", connectgaps: false,
-        line: { color: colour, width: mark.role === "recommended" || mark.role === "start" ? 3 : 1.6, dash: mark.dashed ? "dash" : "solid" },
+        line: { color: colour, width: mark.role === "recommended" || mark.role === "start" ? 3 : mark.thin ? 0.6 : 1.6, dash: mark.dashed ? "dash" : "solid" },
         marker: { color: colour, size: mark.role === "recommended" ? 14 : mark.role === "start" ? 11 : mark.role === "training" ? 5 : 8, symbol: found.symbols[mark.role] || "circle" },
       };
       if (mark.text.length) {
