@@ -112,7 +112,7 @@ def test_final_reads_the_options_of_the_run(searched, capsys):
     folder, _ = searched
     assert "--scale: expected 4095.0" in refused(capsys, final, str(folder), "--scale", "255")
     assert "unknown option of the data" in refused(capsys, final, str(folder), "--channels", "3")
-    main(final, [str(folder), "--seeds", "2", "--scale", "4095"])
+    main(final, [str(folder), "--folds", "0", "--seeds", "2", "--scale", "4095"])
     said = capsys.readouterr().out
     assert "4095" in said
     assert "confirming seed 1" in said
