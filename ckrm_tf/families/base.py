@@ -64,6 +64,15 @@ class Family(ABC):
         Kernels that cannot be compared are left out; a width that no kernel speaks for is too.
         """
 
+    def endings(self, design: Design) -> Mapping[str, tuple[str, ...]]:
+        """By axis of depth, the batch norms that end what each step less takes away.
+
+        Where such a norm's output is nothing, the network is one of lower depth: it ends a
+        residual branch. In the order of depth, from the second block on. Axes whose depth cannot
+        be lowered so are left out.
+        """
+        return {}
+
     def given(self, design: Design) -> bool:
         """Whether a network of this design comes with its weights and is not trained."""
         return False

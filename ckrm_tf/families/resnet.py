@@ -118,6 +118,14 @@ class ResNetFamily(Family):
                 found.setdefault(axis, []).append(kernel)
         return found
 
+    def endings(self, design: Design) -> Mapping[str, tuple[str, ...]]:
+        """See `Family`: the first block of a stage has a shortcut of its own and stays."""
+        return {
+            name: tuple(f"{name.partition('/')[0]}_block{n}_conv3_bn" for n in range(2, number + 1))
+            for name, number in design.items()
+            if name.endswith("/blocks") and number > 1
+        }
+
     def describe(self, design: Design) -> str:
         """See `Family`."""
         return str(Widths.from_items(design))

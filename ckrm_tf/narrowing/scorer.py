@@ -49,6 +49,7 @@ class Scorer:
             the mean is over all channels of a tensor and not over those that stay.
         metric: "auc", the macro AUC; or a function of labels and probabilities.
         output: what the model returns, "logits", "softmax" or "sigmoid".
+        norms: paths of batch norms that `score` may silence: residual branches that may go.
         freeze: names of layers to leave alone.
         seed: of criteria that draw.
 
@@ -85,9 +86,11 @@ class Scorer:
         ridge: float = RIDGE,
         metric: str | Callable[[Any, Any], float] = "auc",
         output: str = "logits",
+        norms: Iterable[str] = (),
         freeze: Iterable[str] = (),
         seed: int = 0,
     ) -> None:
+        self._norms = tuple(norms)
         if not is_number(ridge) or not 0 <= ridge < np.inf:
             raise CKRMError("ridge", expected="a number of at least 0", received=repr(ridge))
         if output not in OUTPUTS:
@@ -111,7 +114,10 @@ class Scorer:
     ) -> None:
         self.model = channels.model
         self._channels, self._order, self._weights = channels, order, weights
-        self._forward = compiled(self.model, weights.variables)
+        layers = dict(channels.trace.layers)
+        self._silenced = {path: silenced(layers.get(path), path) for path in self._norms}
+        own = [variable for parts in self._silenced.values() for variable in parts]
+        self._forward = compiled(self.model, [*weights.variables, *own])
 
     @property
     def widths(self) -> Widths:
@@ -123,20 +129,27 @@ class Scorer:
         """Regressions solved since the scorer was made or rebased."""
         return self._weights.solved
 
-    def score(self, widths: Mapping[str, int]) -> float:
+    def score(self, widths: Mapping[str, int], silent: Iterable[str] = ()) -> float:
         """The metric of a mended slice on the images to judge on.
 
         Args:
             widths: of groups, in units; a group that is not named is as wide as in `model`.
+            silent: those of `norms` whose output is nothing.
 
         Raises:
             CKRMError: an unknown or frozen group, or a width above that in `model`.
         """
-        return float(self._metric(self.labels, self.probabilities(widths)))
+        return float(self._metric(self.labels, self.probabilities(widths, silent)))
 
-    def probabilities(self, widths: Mapping[str, int]) -> np.ndarray:
+    def probabilities(self, widths: Mapping[str, int], silent: Iterable[str] = ()) -> np.ndarray:
         """Class probabilities of a mended slice, (images, classes) float64; as `score`."""
+        silent = set(silent)
+        for path in silent - set(self._silenced):
+            raise unknown_name("norm", path, self._silenced)
         tensors = self._weights.tensors(self._alive(widths))
+        for path, variables in self._silenced.items():
+            values = [variable.value for variable in variables]
+            tensors += [ops.zeros_like(v) if path in silent else v for v in values]
         found = [ops.convert_to_numpy(self._forward(tensors, batch)) for batch in self._batches]
         return _probabilities(np.concatenate(found)[: len(self.labels)], self._output)
 
@@ -166,6 +179,21 @@ class Scorer:
     def _alive(self, widths: Mapping[str, int]) -> np.ndarray:
         kept = chosen(self._channels, self._order, given(self._channels, widths))
         return self._channels.alive(kept)
+
+
+def silenced(layer: Any, path: str) -> list[Any]:
+    """The weights of a batch norm that are zero where its output is nothing.
+
+    Raises:
+        CKRMError: no batch norm, or one without gamma or beta.
+    """
+    found = [getattr(layer, name, None) for name in ("gamma", "beta")]
+    whole = all(variable is not None for variable in found)
+    if not isinstance(layer, keras.layers.BatchNormalization) or not whole:
+        raise CKRMError(
+            f"norm {path}", expected="a batch norm with gamma and beta", received=repr(layer)
+        )
+    return found
 
 
 def _probabilities(outputs: np.ndarray, output: str) -> np.ndarray:

@@ -86,6 +86,7 @@ class _Descent:
     def __init__(self, root: Design, scores: Scores, rule: Rule, family: Family) -> None:
         self.scores, self.rule, self.family = scores, rule, family
         self.bases: tuple[Design, ...] = (root,)
+        self.depths = set(family.endings(root))
         self.known: dict[Design, int] = {}
         self.slices: list[Slice] = []
         self.harmless = HARMLESS * rule.margin
@@ -150,12 +151,14 @@ class _Descent:
         return moves[min(moves, key=price)]
 
     def _moves(self, now: Design) -> Iterator[tuple[frozenset[str], Design]]:
-        """Every width a step lower, alone or with those of its stage."""
+        """Every width a step lower, alone or with those of its stage; every depth halved."""
         widths = [axis for axis in self.family.axes if axis.kind == "width"]
         places: dict[str, list[str]] = {}
         for axis in widths:
             place = axis.name if len(widths) <= MOST_MOVES else axis.group
             places.setdefault(place, []).append(axis.name)
+        if self.rule.depth:
+            places |= {f"depth {name}": [name] for name in self.depths if now[name] > 1}
         whole = self.params(now)
         for names in map(frozenset, places.values()):
             design = self._lowered(now, names)
@@ -163,9 +166,13 @@ class _Descent:
                 yield names, design
 
     def _lowered(self, now: Design, names: frozenset[str]) -> Design:
-        return adapt(
-            now, self.family.axes, self.rule, lambda n, w: w * STEP if n in names else float(w)
-        )
+        def new(name: str, number: int) -> float:
+            if name not in names:
+                return number
+            # A stage of one block may hold what no other has: it is not taken away unseen.
+            return max(1, number // 2) if name in self.depths else number * STEP
+
+        return adapt(now, self.family.axes, self.rule, new)
 
     def _rebase(self) -> None:
         """Cut from the present slice from now on, when that is so much cheaper."""

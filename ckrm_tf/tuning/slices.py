@@ -70,7 +70,7 @@ class SliceScorer:
         began = time.process_time()
         try:
             scorer, groups = self._at(asked.bases)
-            scores = [float(scorer.score(groups.widths(design))) for design in asked.designs]
+            scores = [self._score(scorer, groups, design) for design in asked.designs]
         except CKRMError as error:
             raise NotScorableError(
                 f"slices cannot be scored, so signals decide: {error}"
@@ -85,16 +85,31 @@ class SliceScorer:
         """Forget the network in memory."""
         self._bases, self._scorer, self._groups = (), None, None
 
+    def _score(self, scorer: Scorer, groups: AxisGroups, design: Design) -> float:
+        silent = [
+            path
+            for axis, paths in self.runner.family.endings(groups.design).items()
+            for path in paths[design[axis] - 1 :]
+        ]
+        return scorer.score(groups.widths(self._of_depth(groups, design)), silent)
+
+    def _of_depth(self, groups: AxisGroups, design: Design) -> Design:
+        """The widths of a design in a network that is as deep as the root."""
+        endings = self.runner.family.endings(groups.design)
+        return design.replace({axis: groups.design[axis] for axis in endings})
+
     def _at(self, bases: tuple[Design, ...]) -> tuple[Scorer, AxisGroups]:
         """The scorer that cuts from the last of these bases, and the groups of its axes."""
         if self._scorer is None or self._groups is None or self._bases != bases[: len(self._bases)]:
             self.release()
             model = self._trained(bases[0])
             self._groups = axis_groups(self.runner.family, model, bases[0])
-            self._scorer = Scorer(model, self.fit, self.judge, self.labels)
+            endings = self.runner.family.endings(bases[0]).values()
+            norms = [path for paths in endings for path in paths]
+            self._scorer = Scorer(model, self.fit, self.judge, self.labels, norms=norms)
             self._bases = bases[:1]
         for base in bases[len(self._bases) :]:
-            self._scorer.rebase(self._groups.widths(base))
+            self._scorer.rebase(self._groups.widths(self._of_depth(self._groups, base)))
             self._bases = (*self._bases, base)
         return self._scorer, self._groups
 
