@@ -3,6 +3,7 @@
 import os
 import sys
 
+from search.quiet import import_quietly
 from search.stopping import stop_at_once
 
 # TensorFlow reads both when it is imported; its start-up notes would bury the tool's own lines.
@@ -19,3 +20,6 @@ os.environ.setdefault(
 # command has begun, and its imports take seconds.
 if sys.argv[:1] == ["-m"]:
     stop_at_once()
+    # A report shows what is there already.
+    if not any(word == "search.report" for word in sys.orig_argv):
+        import_quietly()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 
+from search.quiet import import_quietly
 from search.stopping import stop_at_once
 
 
@@ -50,6 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if name not in COMMANDS:
         refuse("command", name, COMMANDS)
     command = COMMANDS[name]
+    # A report shows what is there already, and help needs nothing.
+    if name != "report" and not {"-h", "--help"} & set(rest):
+        import_quietly()
     run_command(getattr(import_module(command.module), command.function), rest)
 
 

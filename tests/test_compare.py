@@ -384,7 +384,9 @@ def test_run_gives_every_strategy_its_budget(finished):
     lines = (finished / "trials.jsonl").read_text().splitlines()
     keys = {(r["widths"], r["seed"], r["epochs"]) for r in rows}
     assert len(lines) == len(keys)
-    assert not (finished / "weights").exists()
+    # Slices of them were scored.
+    assert (finished / "weights").exists()
+    assert (finished / "scores_ckrm_1.jsonl").exists()
 
 
 def test_run_writes_summary_and_plots(finished):
@@ -449,7 +451,9 @@ def test_what_is_looked_at():
 def test_a_killed_run_goes_on_with_the_same_proposals(finished, flags, tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
-    shutil.copy(finished / "run.json", folder)
+    for path in (finished / "run.json", *finished.glob("scores_*.jsonl")):
+        shutil.copy(path, folder)
+    shutil.copytree(finished / "weights", folder / "weights")
     lines = (finished / "trials.jsonl").read_bytes().splitlines(keepends=True)
     # As a kill leaves it: the last training half written.
     (folder / "trials.jsonl").write_bytes(b"".join(lines[:-2]) + lines[-2][:50])
