@@ -306,7 +306,7 @@ def _judged(record: Record, **changes) -> Record:
 def _lam(record: Record, value: float) -> Record:
     return replace(
         record,
-        trainings=tuple(replace(t, lam=value) for t in record.trainings),
+        trainings=tuple(replace(t, lam=value, redundancy=value) for t in record.trainings),
         start=replace(record.start, lam={"a": value}),
         recommended=replace(record.recommended, lam={"a": value}),
     )
@@ -400,6 +400,14 @@ def test_r001_reads_the_validation_verdict_where_there_is_one(full):
     wide = replace(full.verdict, unseen=False, low=-0.04, high=0.04)
     assert judge(replace(full, verdicts=(wide,))).state == "warns"
     assert judge(replace(full, verdicts=(replace(wide, low=-0.01, high=0.01),))).state == "quiet"
+
+
+def test_r007_reads_lambda_where_no_signals_are_recorded(full):
+    (judge,) = [c.judge for c in CHECKS if c.code == "R007"]
+    for value, state in ((0.0, "warns"), (0.2, "quiet")):
+        found = _lam(full, value)
+        rows = tuple(replace(t, redundancy=None) for t in found.trainings)
+        assert judge(replace(found, trainings=rows)).state == state
 
 
 def test_r009_does_not_blame_widths_for_what_size_explains(full):

@@ -95,6 +95,7 @@ class TrainingRow:
         part: the cross-validation of `search.final` that it belongs to, such as "folds3/fold2",
             which judges by itself; "" for a training of the search.
         lam: mean lambda over the measured layers.
+        redundancy: the largest that the criterion told of a width; None without signals.
         seconds, cpu_seconds: wall time, processor time of all threads.
         reason: why it failed.
     """
@@ -115,6 +116,7 @@ class TrainingRow:
     reason: str | None
     finished: str
     part: str = ""
+    redundancy: float | None = None
 
 
 @dataclass(frozen=True)

@@ -16,16 +16,17 @@ COMPARE = "ckrm-tf compare sets unguided searches beside this one."
 
 def lambda_silent(record: Record) -> Answer:
     """R007: whether lambda was nowhere above what the search takes for none."""
-    measured = [t.lam for t in record.trainings if t.lam is not None]
+    told = [t.redundancy for t in record.trainings if t.redundancy is not None]
     layers = [v for n in (record.start, record.recommended) if n for v in n.lam.values()]
-    if not measured or not layers:
-        return cannot_tell("No lambda is recorded.")
-    most, tolerance = max(*measured, *layers), Rule().tolerance
-    text = (
-        f"The largest lambda is {max(layers):.3f} in a layer of the two networks, and "
-        f"{max(measured):.3f} as the mean over the layers of any of "
-        f"{plural(len(measured), 'training')}; up to {tolerance:g} counts as none."
-    )
+    layers += [t.lam for t in record.trainings if t.lam is not None]
+    if not told and not layers:
+        return cannot_tell("Neither lambda nor signals are recorded.")
+    most, tolerance = max(told or layers), Rule().tolerance
+    what = "lambda of a layer or mean of a training"
+    if told:
+        criterion = record.settings.get("criterion", "ckrm")
+        what = f"redundancy of a width (criterion {criterion}, {plural(len(told), 'training')})"
+    text = f"The largest {what} is {most:.3f}; up to {tolerance:g} counts as none."
     if most <= tolerance:
         how = "by the scores of slices alone" if _scored(record) else "without it"
         return warns(

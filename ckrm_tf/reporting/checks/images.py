@@ -24,7 +24,9 @@ def validation_too_small(record: Record) -> Answer:
         return _half_width("validation", own[0], record.margin)
     found = _noise(record)
     if found is None:
-        return cannot_tell("No network was trained twice, so nothing shows how its AUC varies.")
+        return cannot_tell(
+            "No network was trained twice on the same images: nothing shows how its AUC varies."
+        )
     sd, trainings = found
     half = NORMAL * sd * math.sqrt(2 / trainings)
     kept = CONFIRMED_SHARE * record.margin
