@@ -142,7 +142,7 @@ class Runner:
 
     def _has_weights(self, training: Training) -> bool:
         """Whether the weights are those of the record; earlier versions recorded no checksum."""
-        path = self.weights_path(training.design, training.seed)
+        path = self.weights_path(training.design, training.seed, training.epochs)
         if path is None or training.key in self._sound:
             return True
         if not path.is_file():
@@ -157,11 +157,12 @@ class Runner:
         self._trainer = None
         keras.backend.clear_session()
 
-    def weights_path(self, design: Design, seed: int) -> Path | None:
-        """Where the weights of a training are kept."""
+    def weights_path(self, design: Design, seed: int, epochs: int | None = None) -> Path | None:
+        """Where the weights of a training are kept; one of fewer epochs has a file of its own."""
         if self.weights_dir is None:
             return None
-        return self.weights_dir / f"{self.name(design, seed)}.weights.h5"
+        shorter = "" if epochs in (None, self.recipe.epochs) else f"_epochs{epochs}"
+        return self.weights_dir / f"{self.name(design, seed)}{shorter}.weights.h5"
 
     @staticmethod
     def name(design: Design, seed: int) -> str:
@@ -224,7 +225,7 @@ class Runner:
         images = scaled(evenly(seen.train.images, SEEN), seen.scale)
         signals = self.signals(trainer.model, self.family, images)
         lam = measured_lambdas(trainer.model)
-        weights = self._keep(trainer.model, self.weights_path(design, seed))
+        weights = self._keep(trainer.model, self.weights_path(design, seed, epochs))
         return Training(
             design,
             seed,

@@ -122,7 +122,10 @@ class SliceScorer:
         seeds = sorted(
             t.seed
             for t in runner.journal.current()
-            if t.design == design and t.val_auc is not None and t.seed >= self.first
+            if t.design == design
+            and t.val_auc is not None
+            and t.seed >= self.first
+            and t.epochs == runner.recipe.epochs
         )
         paths = [runner.weights_path(design, seed) for seed in seeds]
         path = next((p for p in paths if p is not None and p.exists()), None)
