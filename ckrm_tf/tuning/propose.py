@@ -7,7 +7,8 @@ One network is trained in full, the starting one. Then, where slices can be scor
 
 1. The measure's own word, the widths that are needed, is the first shape, if its slice holds.
 2. From there the way leads down by the scores of mended slices (`descent`), without training.
-3. The smallest network of the way whose slice still holds is trained. While the AUC holds, the next
+3. The smallest network of the way whose slice still holds is trained, at a depth that shrinks as
+   its widths do. While the AUC holds, the next
    has half the parameters; once it does not, the one half-way back: a bisection along the way.
 4. Then the smallest network that holds is the root of a way of its own: its slices are scored and
    its way is bisected as well, until that gives nothing smaller.
@@ -38,6 +39,8 @@ from ckrm_tf.tuning.rule import Rule
 FIRST_DROP = 2.0
 # A bisection ends where the next network would have more than this share of the last one's.
 NEAREST = 0.85
+# Of the share of parameters: widths enter twice, depths and the second width once each.
+DEPTH_POWER = 0.25
 # The needed widths as they are; else half-way to them, on a logarithmic scale.
 SHAPES = (1.0, 0.5)
 
@@ -110,13 +113,14 @@ def _along(
     way = descend(root, scores, rule, family, _shapes(outcome, rule, family))
     if way.wanted is not None:
         return way.wanted
+    slices = _as_trained(way.slices, rule, family)
     tried = {o.design: acceptable(o, history, rule.margin) for o in history}
     # What was lost below the smallest that holds on this way bounds the bisection.
-    least = min(s.params for s in way.slices if tried.get(s.design))
-    lost = [s.params for s in way.slices if s.params < least and tried.get(s.design) is False]
+    least = min(s.params for s in slices if tried.get(s.design))
+    lost = [s.params for s in slices if s.params < least and tried.get(s.design) is False]
     clearly = [o.design for o in history if _clearly_lost(o, history, rule)]
-    smaller = [s for s in way.slices if s.params <= NEAREST * parent.params]
-    bar = way.slices[0].score - FIRST_DROP * rule.margin
+    smaller = [s for s in slices if s.params <= NEAREST * parent.params]
+    bar = slices[0].score - FIRST_DROP * rule.margin
     target = _target(root, parent, [s for s in smaller if s.score >= bar], lost, rule)
     left = [
         s
@@ -130,6 +134,29 @@ def _along(
         return None
     best = min(left, key=lambda s: abs(math.log(s.params / target)))
     return Train(best.design, f"on the way from {outcome.params:,} parameters")
+
+
+def _as_trained(slices: Sequence[Slice], rule: Rule, family: Family) -> list[Slice]:
+    """The networks that are trained for the slices of a way: depths shrink as widths do.
+
+    A slice does not tell what depth is worth to a network that is trained anew, because nothing
+    mends what a block gave. So each depth is taken down by the fourth root of the share of the
+    parameters, which is what lowering all widths and depths alike comes to.
+    """
+    depths = [axis.name for axis in family.axes if axis.kind == "depth"]
+    if not rule.depth or not depths:
+        return list(slices)
+    root, found = slices[0], [slices[0]]
+    for place in slices[1:]:
+        share = (place.params / root.params) ** DEPTH_POWER
+        most = {n: max(1, round(root.design[n] * share)) for n in depths if root.design[n]}
+        lower = {n: min(place.design[n], number) for n, number in most.items()}
+        design = place.design.replace(lower)
+        params = family.cost(design).params
+        # A step that comes to the same network, or to a larger one, is none.
+        if params < found[-1].params:
+            found.append(replace(place, design=design, params=params))
+    return found
 
 
 def _target(
