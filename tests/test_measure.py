@@ -292,4 +292,4 @@ def test_what_cannot_be_measured():
     with pytest.raises(CKRMError, match="epsilon"):
         measure(conv, epsilon=-1)
     with pytest.raises(CKRMError, match="images"):
-        measure(conv, np.zeros((1, 8, 8, 2)))
+        measure(conv, np.zeros((1, 8, 8, 5)))
