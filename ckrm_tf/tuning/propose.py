@@ -8,8 +8,8 @@ One network is trained in full, the starting one. Then, where slices can be scor
 1. The measure's own word, the widths that are needed, is the first shape, if its slice holds.
 2. From there the way leads down by the scores of mended slices (`descent`), without training.
 3. The smallest network of the way whose slice still holds is trained, at a depth that shrinks as
-   its widths do. While the AUC holds, the next
-   has half the parameters; once it does not, the one half-way back: a bisection along the way.
+   its widths do. While the AUC holds, the next has half the parameters, or a quarter where nothing
+   was lost at all; once it does not, the one half-way back: a bisection along the way.
 4. Then the smallest network that holds is the root of a way of its own: its slices are scored and
    its way is bisected as well, until that gives nothing smaller.
 5. What is left is tried by the signals alone (`from_signals`), as all of it is where nothing can be
@@ -121,7 +121,8 @@ def _along(
     clearly = [o.design for o in history if _clearly_lost(o, history, rule)]
     smaller = [s for s in slices if s.params <= NEAREST * parent.params]
     bar = slices[0].score - FIRST_DROP * rule.margin
-    target = _target(root, parent, [s for s in smaller if s.score >= bar], lost, rule)
+    held = [s.params for s in smaller if s.score >= bar]
+    target = _target(root, parent, history[0], held, lost, rule)
     left = [
         s
         for s in smaller
@@ -160,15 +161,22 @@ def _as_trained(slices: Sequence[Slice], rule: Rule, family: Family) -> list[Sli
 
 
 def _target(
-    root: Design, parent: Outcome, held: Sequence[Slice], lost: Sequence[int], rule: Rule
+    root: Design,
+    parent: Outcome,
+    start: Outcome,
+    held: Sequence[int],
+    lost: Sequence[int],
+    rule: Rule,
 ) -> float | None:
     """The number of parameters to try next, or None where the bisection is at its end."""
     if lost:
         target = math.sqrt(parent.params * max(lost))
         return target if target <= NEAREST * parent.params else None
     if parent.design == root and held:
-        return float(min(s.params for s in held))
-    return rule.bold * parent.params
+        return float(min(held))
+    # Nothing lost as yet: two steps at once.
+    step = rule.bold**2 if parent.below(start) <= 0 else rule.bold
+    return step * parent.params
 
 
 def _shapes(outcome: Outcome, rule: Rule, family: Family) -> list[Design]:
