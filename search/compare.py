@@ -24,7 +24,6 @@ from ckrm_tf.store.record import Training
 from ckrm_tf.train.deterministic import prepare
 from ckrm_tf.tuning.alone import check_alone
 from ckrm_tf.tuning.oracle import CKRMOracle
-from ckrm_tf.tuning.registry import STRATEGIES
 from ckrm_tf.tuning.runner import Runner
 from search.cli import main
 from search.compare_final import Found, confirm_all, finish
@@ -65,6 +64,10 @@ RANGES: dict[str, tuple[float, float]] = {
     "hold": (0, 1_000),
     "final": (0, 1_000),
 }
+
+
+# The strategy that asks for scores.
+PROPOSING = "ckrm"
 
 
 @dataclass(frozen=True)
@@ -180,10 +183,8 @@ def _compare(options: Options, settings: Settings) -> None:
         f"folder    {folder} (the same command goes on where it stopped)",
         highlight=False,
     )
-    runner = make_runner(settings, data, folder, None)
-    if not any(name in STRATEGIES and STRATEGIES[name].scored for name in options.strategies):
-        # Weights of some hundred networks, of which none is used again.
-        runner.weights_dir = None
+    # All strategies train on the same images: those kept apart for scores are kept from each.
+    runner = make_runner(replace(settings, strategy=PROPOSING), data, folder, None)
     found: Found = {name: [] for name in options.strategies}
     # Repeat by repeat, so that a run cut short has something of every strategy.
     for repeat in range(options.repeats):
@@ -231,7 +232,7 @@ def run_strategy(
         if isinstance(oracle, CKRMOracle):
             file = f"scores_{name}_{repeat + 1}.jsonl"
             named = replace(mine, strategy=name)
-            scoring = make_scoring(named, data, folder, runner, progress, file)
+            scoring = make_scoring(named, folder, runner, progress, file)
             oracle.scoring, oracle.note = scoring, progress.note
         priced, paid = [], 0.0
 

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from ckrm_tf.data import Dataset
+from ckrm_tf.store.opened import log_opening
 from ckrm_tf.store.record import Training
 from ckrm_tf.tuning.history import Outcome, outcomes
 from search.compare_rows import trials_of
@@ -115,5 +116,6 @@ def finish(
             best = confirmed(runner, history, seeds, settings.margin)
         start = runner.family.start
         report = final_comparison(data, runner, start, best, seeds, settings.margin)
-    keep_report(folder, "final", report)
+    path = keep_report(folder, "final", report)
+    log_opening(folder, best, path.name)
     show_final(console, report)

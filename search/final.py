@@ -15,6 +15,7 @@ from rich.console import Console
 
 from ckrm_tf.data import Dataset
 from ckrm_tf.data.folds import folds as make_folds
+from ckrm_tf.data.hold_out import held_apart
 from ckrm_tf.design.design import Design
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.families.base import Family
@@ -63,8 +64,9 @@ def final_comparison(
 
     Returns:
         Plain values for JSON: per network its cost; per split the macro AUC, class AUC,
-        sensitivity and accuracy of each network, non-inferiority by paired bootstrap over images
-        and seeds, DeLong's test per class and seed, and the one-way ANOVA over seeds.
+        sensitivity and accuracy of each network, non-inferiority by readers and cases, DeLong's
+        test per class and seed, and the one-way ANOVA over seeds. Without validation images where
+        the search had folds.
 
     Raises:
         CKRMError: a training failed, or its weights are gone.
@@ -74,7 +76,11 @@ def final_comparison(
         train_all(runner, design, seeds)
     report: dict[str, Any] = {"margin": margin, "seeds": list(seeds)}
     report |= describe_arms(runner.family, networks)
-    for name, split in (("val", data.val), ("test", data.test)):
+    splits = {"val": data.val, "test": data.test}
+    if runner.folds:
+        # Networks of other folds were trained on parts of it.
+        del splits["val"]
+    for name, split in splits.items():
         arms = zip(ARMS, networks, strict=True)
         found = {arm: probabilities(runner, design, seeds, split) for arm, design in arms}
         report[name] = compare_on(split.labels, found, data.class_names, margin)
@@ -135,7 +141,17 @@ def _judge(
     show_data(console, data)
     if data_fingerprint(data) != pixels:
         raise CKRMError("data", expected="the images the search had", received=f"other {data.name}")
-    parts = make_folds(data, folds, settings.seed) if folds else None
+    spent = None
+    if settings.held_out:
+        spent = held_apart(data, settings.held_out, settings.seed)
+    parts = make_folds(data, folds, settings.seed, spent) if folds else None
+    if folds and settings.fold_count(data):
+        console.print(
+            "note      images that validated trainings of the search are judged too: they helped "
+            "to choose the network",
+            highlight=False,
+            soft_wrap=True,
+        )
     family, margin = settings.network(data.input_shape, data.classes), settings.margin
     start = family.start
     told = check_room(place, family.cost(start).params, len(ARMS) * seeds * max(1, folds))
@@ -161,7 +177,6 @@ def _judge(
     path = keep_report(place, f"folds{folds}" if folds else "final", report)
     log_opening(place, best, path.name)
     show_final(console, report)
-    report_at_end(console, place)
     report_at_end(console, place)
 
 

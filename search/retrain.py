@@ -41,8 +41,10 @@ def retrained(runner: Runner, outcome: Outcome, seeds: Sequence[int]) -> Outcome
     """A network's AUC over the given seeds, trained or looked up; failed seeds are left out."""
     trainings = [runner.run(outcome.design, seed) for seed in seeds]
     runner.release()
-    aucs = tuple(t.val_auc for t in trainings if t.val_auc is not None)
-    return Outcome(outcome.design, aucs, outcome.params)
+    done = [t for t in trainings if t.val_auc is not None]
+    aucs = tuple(t.val_auc for t in done if t.val_auc is not None)
+    folds = tuple(t.fold for t in done if t.fold is not None)
+    return Outcome(outcome.design, aucs, outcome.params, folds=folds)
 
 
 def confirmed(

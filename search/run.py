@@ -17,7 +17,7 @@ from ckrm_tf.export import export_model
 from ckrm_tf.families.base import Family
 from ckrm_tf.files import checksum, first_unused, write_atomically
 from ckrm_tf.judge import select
-from ckrm_tf.store.folder import fresh_sessions, open_folder
+from ckrm_tf.store.folder import changes, fresh_sessions, open_folder
 from ckrm_tf.store.owner import owned
 from ckrm_tf.train.deterministic import prepare
 from ckrm_tf.tuning.alone import check_alone
@@ -33,6 +33,7 @@ from search.room import check_room
 from search.session import (
     check_fit,
     data_fingerprint,
+    held_out,
     make_oracle,
     make_runner,
     make_scoring,
@@ -74,14 +75,26 @@ def _search(settings: Settings) -> None:
     if brought is None:
         family = settings.network(data.input_shape, data.classes)
     else:
-        family = brought.family(console, settings, data)
+        family = brought.family(console, settings, held_out(settings, data)[0])
     cost = check_fit(settings, data, family)
     identity = settings.fingerprint() | {"pixels": data_fingerprint(data)}
     identity["folds"] = settings.fold_count(data)
     if brought is not None:
         identity["model_file"] = brought.digest
+    before = len(changes(settings.out))
     folder = open_folder(settings.out, identity, settings.free)
     show_data(console, data)
+    for line in changes(settings.out)[before:]:
+        console.print(f"changed   {line}", highlight=False, markup=False, soft_wrap=True)
+    if settings.held_out:
+        apart = len(data.train) - len(held_out(settings, data)[0].train)
+        console.print(
+            f"scores    {apart} of {len(data.train)} training images are kept apart: slices are "
+            "scored on them, and no training sees them"
+            + (", but the model as given may have" if brought is not None else ""),
+            highlight=False,
+            soft_wrap=True,
+        )
     if show_finished(console, folder, settings, family):
         return
     fresh_sessions(folder)
@@ -98,7 +111,7 @@ def _search(settings: Settings) -> None:
     with Progress(console, settings.trials, settings.margin, settings.seeds) as progress:
         runner = make_runner(settings, data, folder, progress, family)
         oracle = make_oracle(settings, data, family)
-        oracle.scoring = make_scoring(settings, data, folder, runner, progress)
+        oracle.scoring = make_scoring(settings, folder, runner, progress)
         oracle.note = progress.note
         tuner = make_tuner(settings, oracle, runner, folder)
         search_all(tuner, progress)

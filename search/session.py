@@ -80,7 +80,7 @@ def make_runner(
     family = family or settings.network(data.input_shape, data.classes)
     if progress is not None:
         progress.describe = family.describe
-    data, _ = held_out(settings, data)
+    data, judge = held_out(settings, data)
     runner = Runner(
         data,
         settings.recipe,
@@ -101,6 +101,7 @@ def make_runner(
             found.append(CKRMCallback(every=EVERY, log_dir=log_dir))
         return found
 
+    runner.judge = judge
     runner.make_callbacks = callbacks
     if settings.ggcam:
         start = GazeStart(a=settings.ggcam_a, e=settings.ggcam_e)
@@ -119,7 +120,6 @@ def held_out(settings: Settings, data: Dataset) -> tuple[Dataset, Split | None]:
 
 def make_scoring(
     settings: Settings,
-    data: Dataset,
     folder: Path,
     runner: Runner,
     progress: Progress | None = None,
@@ -128,18 +128,16 @@ def make_scoring(
     """What scores slices for a search, or None where its strategy asks for none.
 
     Args:
-        data: all of it, as for `make_runner`.
         folder: where the scores are recorded.
-        runner: has the weights of the trained networks.
+        runner: has the weights of the trained networks, and the images that were kept apart.
         file: the name of the record.
     """
-    _, judge = held_out(settings, data)
-    if judge is None:
+    if runner.judge is None or not kind(settings.strategy).scored:
         return None
     return SliceScorer(
         runner,
         runner.data,
-        judge,
+        runner.judge,
         ScoreBook(folder / file),
         progress.on_score if progress else None,
         settings.seed,

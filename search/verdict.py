@@ -34,11 +34,12 @@ def verdicts(
     split is opened once a folder. A search that goes on is told what came of it then, and for
     which network.
     """
+    opened = opening(folder)
     if settings.no_test or (settings.model and settings.unseen == "none"):
         flag = "--no-test" if settings.no_test else "--unseen none"
-        _say(console, f"test split   not opened ({flag}): no verdict")
+        was = "not opened" if opened is None else f"opened on {opened.when}, not shown"
+        _say(console, f"test split   {was} ({flag}): no verdict")
         return {}
-    opened = opening(folder)
     if opened is None:
         first, second = (judged_probabilities(settings, data, runner, o) for o in (start, best))
         labels, margin = data.test.labels, settings.margin
@@ -53,8 +54,7 @@ def verdicts(
         _say(
             console,
             f"test split   opened on {opened.when} for {runner.family.describe(opened.design)}, "
-            "and not again: no verdict on the network that is recommended now. A verdict on it "
-            "takes images that chose nothing: search.final --folds judges on others.",
+            "and not again: no verdict on the network that is recommended now",
         )
         return {}
     for line in opened.lines:

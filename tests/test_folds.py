@@ -164,7 +164,7 @@ def test_folds_of_a_search_validate_every_image_but_the_test_splits_once(data, i
         assert sorted(numbers_of(part.train) + numbers_of(part.val)) == sorted(pool)
         assert not patients_of(part.train) & patients_of(part.val)
         assert part.test is data.test
-    assert search_folds(data, 0) == []
+    assert len(search_folds(data, 0)) == 0
     other = search_folds(data, 3, seed=2)
     assert numbers_of(other[0].val) != numbers_of(parts[0].val)
 
@@ -182,3 +182,23 @@ def test_images_that_score_slices_are_seen_by_no_training(data):
     for share in (0, 0.6, -1):
         with pytest.raises(CKRMError, match="share held out"):
             hold_out(data, share)
+
+
+def test_a_small_class_does_not_set_the_share_of_the_others(data):
+    many = replace(data, train=numbered((100, 100, 2), 0))
+    less, kept = hold_out(many, 0.2)
+    assert np.bincount(kept.labels).tolist() == [20, 20, 1]
+    assert np.bincount(less.train.labels).tolist() == [80, 80, 1]
+    one = replace(data, train=numbered((100, 100, 1), 0))
+    with pytest.raises(CKRMError, match=r"class 'c'.*--score-share 0"):
+        hold_out(one, 0.2)
+
+
+def test_images_that_chose_are_trained_on_and_never_judged(data):
+    spent = np.zeros(len(data.train), bool)
+    spent[::4] = True
+    chose = {numbers_of(data.train)[i] for i in np.flatnonzero(spent)}
+    judged = [n for part in folds(data, 2, spent=spent) for n in numbers_of(part.test)]
+    assert not chose & set(judged)
+    assert all(chose <= set(numbers_of(part.train)) for part in folds(data, 2, spent=spent))
+    assert chose & {n for part in folds(data, 2) for n in numbers_of(part.test)}

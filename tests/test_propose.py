@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ckrm_tf import CKRMError, ResNetFamily, Widths
 from ckrm_tf.criteria.base import Signal
 from ckrm_tf.families.vgg import VGGFamily
-from ckrm_tf.judge.select import acceptable, smallest_acceptable
+from ckrm_tf.judge.select import acceptable, recommend, smallest_acceptable
 from ckrm_tf.tuning.answers import Score, Stop, Train
 from ckrm_tf.tuning.descent import FALL, REBASE, descend
 from ckrm_tf.tuning.from_signals import propose_from_signals
@@ -302,3 +302,33 @@ def test_any_scores_lead_down_within_the_family(seed, layers):
             scores[answer.bases[0], design] = rng.uniform(0.5, 1.0)
     assert isinstance(answer, Train)
     assert family.checked(answer.design) != family.start
+
+
+def test_a_training_that_failed_does_not_bound_the_way():
+    world = World(1)
+    world.train(START)
+    world.train(world.answer().design)
+    failed = world.answer().design
+    world.outcomes.append(Outcome(failed, (), params(failed)))
+    others = [world.answer().design]
+    for _ in range(3):
+        world.outcomes.append(Outcome(others[-1], (world.outcomes[0].auc,), params(others[-1])))
+        others.append(world.answer().design)
+    assert failed not in others
+    assert min(params(d) for d in others) < params(failed)
+
+
+def test_a_start_whose_second_seed_fails_is_asked_for_once():
+    history = [Outcome(START, (0.93,), params(START))]
+    half = START.replace({n: START[n] // 2 for n in WIDTHS})
+    # Within the whole margin, and below half of it: the start's own AUC may be to blame.
+    history.append(Outcome(half, (0.915,), params(half)))
+    asked = []
+
+    def again(outcome):
+        asked.append(outcome.design)
+        return outcome
+
+    start, best = recommend(history, 0.02, again, again)
+    assert (start.design, best.design) == (START, START)
+    assert asked.count(START) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,9 @@ from ckrm_tf.data.dataset import Dataset, Split, check_dataset
 from ckrm_tf.errors import CKRMError
 
 
-def folds(data: Dataset, count: int, seed: int = 1) -> Iterator[Dataset]:
+def folds(
+    data: Dataset, count: int, seed: int = 1, spent: np.ndarray | None = None
+) -> Iterator[Dataset]:
     """`count` data sets whose test splits are disjoint and together all training and test images.
 
     A test split of a hundred images cannot tell two networks of nearly equal AUC apart; all images
@@ -28,6 +31,7 @@ def folds(data: Dataset, count: int, seed: int = 1) -> Iterator[Dataset]:
         data: the splits that the search had.
         count: number of folds.
         seed: of the dealing.
+        spent: (training images,) bool: those that chose something; trained on, never judged.
 
     Returns:
         The folds one after the other, each a copy of the images. Gaze maps, ids or regions that
@@ -42,10 +46,44 @@ def folds(data: Dataset, count: int, seed: int = 1) -> Iterator[Dataset]:
     place = deal(pool.labels, pool.patients, count, data.class_names, seed)
     if pool.patients is not None and data.val.patients is not None:
         place[np.isin(pool.patients, data.val.patients)] = count
+    if spent is not None:
+        place[: len(spent)][spent] = count
     return _cut(data, place, count)
 
 
-def search_folds(data: Dataset, count: int, seed: int = 1) -> list[Dataset]:
+class Folds(Sequence[Dataset]):
+    """Data sets that are cut when they are asked for; the last one stays at hand.
+
+    Args:
+        data: the splits.
+        place: the fold of each training and validation image, in that order.
+        count: number of folds.
+    """
+
+    def __init__(self, data: Dataset, place: np.ndarray, count: int) -> None:
+        self.data, self.place, self._count = data, place, count
+        self._last: tuple[int, Dataset] | None = None
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, number: Any) -> Any:
+        if not 0 <= number < self._count:
+            raise IndexError(number)
+        if self._last is None or self._last[0] != number:
+            self._last = None
+            pool = _joined(self.data.train, self.data.val)
+            part = replace(
+                self.data,
+                name=f"{self.data.name}, fold {number + 1} of {self._count}",
+                train=taken(pool, self.place != number),
+                val=taken(pool, self.place == number),
+            )
+            self._last = number, check_dataset(part)
+        return self._last[1]
+
+
+def search_folds(data: Dataset, count: int, seed: int = 1) -> Folds:
     """`count` data sets whose validation splits together are all training and validation images.
 
     For a search: each training validates on other images, so a network that suits one validation
@@ -61,20 +99,11 @@ def search_folds(data: Dataset, count: int, seed: int = 1) -> list[Dataset]:
         CKRMError: a class with fewer images, or patients, than folds.
     """
     if not count:
-        return []
-    pool = _joined(data.train, data.val)
-    place = deal(pool.labels, pool.patients, count, data.class_names, seed)
-    return [
-        check_dataset(
-            replace(
-                data,
-                name=f"{data.name}, fold {number + 1} of {count}",
-                train=taken(pool, place != number),
-                val=taken(pool, place == number),
-            )
-        )
-        for number in range(count)
-    ]
+        return Folds(data, np.empty(0, np.int64), 0)
+    labels = np.concatenate([data.train.labels, data.val.labels])
+    known = data.train.patients is not None and data.val.patients is not None
+    patients = np.concatenate([data.train.patients, data.val.patients]) if known else None
+    return Folds(data, deal(labels, patients, count, data.class_names, seed), count)
 
 
 def deal(

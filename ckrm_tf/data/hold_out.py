@@ -7,15 +7,15 @@ from dataclasses import replace
 import numpy as np
 
 from ckrm_tf.data.dataset import Dataset, Split, check_dataset
-from ckrm_tf.data.folds import deal, taken
+from ckrm_tf.data.folds import taken
 from ckrm_tf.errors import CKRMError
 
 
 def hold_out(data: Dataset, share: float, seed: int = 1) -> tuple[Dataset, Split]:
     """The data set with fewer training images, and those that were taken out.
 
-    Every class gives its share, at least one image: more than its share where it has few. A
-    patient's images stay together where patients are known.
+    Every class gives its share, at least one image. A patient's images stay together where patients
+    are known; a patient is of the class of their first image.
 
     Args:
         data: validation and test splits stay as they are.
@@ -23,7 +23,7 @@ def hold_out(data: Dataset, share: float, seed: int = 1) -> tuple[Dataset, Split
         seed: of the dealing.
 
     Raises:
-        CKRMError: a class with too few training images.
+        CKRMError: an impossible share; training images of which a part would lack a class.
 
     Example:
         >>> from ckrm_tf import load_dataset
@@ -31,17 +31,29 @@ def hold_out(data: Dataset, share: float, seed: int = 1) -> tuple[Dataset, Split
         >>> len(data.train), len(kept)
         (224, 56)
     """
+    apart = held_apart(data, share, seed)
+    kept, left = taken(data.train, apart), taken(data.train, ~apart)
+    for label, name in enumerate(data.class_names):
+        if not (kept.labels == label).any() or not (left.labels == label).any():
+            raise CKRMError(
+                f"class {name!r}: training images, of which a part is kept apart to score slices",
+                expected="two or more, of two patients where patients are known",
+                received=int((data.train.labels == label).sum()),
+                hint="--score-share 0 keeps none apart: then the signals decide.",
+            )
+    return check_dataset(replace(data, train=left)), kept
+
+
+def held_apart(data: Dataset, share: float, seed: int = 1) -> np.ndarray:
+    """Which of the training images `hold_out` takes: (n,) bool."""
     if not 0 < share <= 0.5:
         raise CKRMError("share held out", expected="above 0, at most 0.5", received=share)
-    # A small class gives one image of few, and the others no more than it.
-    least = min(_units(data.train, label) for label in range(data.classes))
-    parts = max(2, min(round(1 / share), least))
-    place = deal(data.train.labels, data.train.patients, parts, data.class_names, seed)
-    kept = taken(data.train, place == 0)
-    less = replace(data, train=taken(data.train, place != 0))
-    return check_dataset(less), kept
-
-
-def _units(split: Split, label: int) -> int:
-    own = split.labels == label
-    return int(own.sum()) if split.patients is None else len(np.unique(split.patients[own]))
+    labels, patients = data.train.labels, data.train.patients
+    names = np.arange(len(labels)) if patients is None else patients
+    _, first, owner = np.unique(names, return_index=True, return_inverse=True)
+    rng = np.random.default_rng(seed)
+    chosen = np.zeros(len(first), bool)
+    for label in range(data.classes):
+        members = rng.permutation(np.flatnonzero(labels[first] == label))
+        chosen[members[: max(1, round(share * len(members)))]] = True
+    return chosen[owner]

@@ -46,7 +46,8 @@ def parent_of(history: Sequence[Outcome], margin: float, penalty: float) -> Outc
         for o in history
         if acceptable(o, history, margin) and o.params <= NEARLY_EQUAL * smallest.params
     ]
-    return max(near, key=lambda o: (o.objective(penalty), -o.params))
+    start = history[0]
+    return max(near, key=lambda o: (-o.below(start) - penalty * o.redundancy, -o.params))
 
 
 def recommend(
@@ -81,12 +82,12 @@ def recommend(
             near = smallest_acceptable([start, *good[1:]], margin)
             if again is None or near is start or start_again is None or len(start.aucs) > 1:
                 return start, best
-            start = start_again(start)
+            start, start_again = start_again(start), None
             continue
         found = again(best)
         hangs = abs(found.below(start) - kept) < kept
         if hangs and start_again is not None and len(start.aucs) == 1:
-            start = start_again(start)
+            start, start_again = start_again(start), None
         if acceptable(found, [start], kept):
             return start, found
         good.remove(best)

@@ -98,6 +98,12 @@ def open_folder(
     return folder
 
 
+def changes(out: str | os.PathLike[str]) -> list[str]:
+    """The lines of a run folder's log of changed settings, oldest first."""
+    path = place_of(out) / CHANGES
+    return path.read_text().splitlines() if path.exists() else []
+
+
 def read_marker(marker: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """The settings that `run.json` holds fast, and the free ones it was begun with.
 

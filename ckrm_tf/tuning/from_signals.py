@@ -54,7 +54,7 @@ def propose_from_signals(
     lost = [o for o in history if not o.failed and not acceptable(o, history, rule.margin)]
     enough = (1 - rule.least) * family.cost(parent.design).params
     doubted = _doubted(parent, history[0], lost, rule)
-    if doubted is not None and doubted not in running:
+    if doubted is not None and doubted not in running and not family.given(doubted):
         return doubted
     clearly = [o for o in lost if not acceptable(o, history, CLEARLY * rule.margin)]
     for design in _moves(parent, lost, rule, family):

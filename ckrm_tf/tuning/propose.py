@@ -89,7 +89,7 @@ def _from_scores(
     """The way from the starting network, then from the smallest that holds; None at their end."""
     start = history[0]
     parent = parent_of(history, rule.margin, rule.penalty)
-    doubted = _doubted(parent, history, rule)
+    doubted = _doubted(parent, history, rule, family)
     if doubted is not None and doubted not in running:
         return Train(doubted, "a further seed")
     for root in dict.fromkeys((start.design, parent.design)):
@@ -114,7 +114,9 @@ def _along(
     if way.wanted is not None:
         return way.wanted
     slices = _as_trained(way.slices, rule, family)
-    tried = {o.design: acceptable(o, history, rule.margin) for o in history}
+    # A training that failed says nothing about the AUC of its network.
+    tried = {o.design: acceptable(o, history, rule.margin) for o in history if not o.failed}
+    failed = {o.design for o in history if o.failed}
     # What was lost below the smallest that holds on this way bounds the bisection.
     least = min(s.params for s in slices if tried.get(s.design))
     lost = [s.params for s in slices if s.params < least and tried.get(s.design) is False]
@@ -128,6 +130,7 @@ def _along(
         for s in smaller
         if s.params > max(lost, default=0)
         and s.design not in tried
+        and s.design not in failed
         and s.design not in running
         and not any(covers(wide, s.design) for wide in clearly)
     ]
@@ -194,7 +197,9 @@ def _shapes(outcome: Outcome, rule: Rule, family: Family) -> list[Design]:
     return found
 
 
-def _doubted(parent: Outcome, history: Sequence[Outcome], rule: Rule) -> Design | None:
+def _doubted(
+    parent: Outcome, history: Sequence[Outcome], rule: Rule, family: Family
+) -> Design | None:
     """A network whose further seed decides, or None.
 
     The one that lost by less than the margin, while it has one seed alone; the parent, where its
@@ -208,7 +213,9 @@ def _doubted(parent: Outcome, history: Sequence[Outcome], rule: Rule) -> Design 
     ]
     if not lost:
         return None
-    most = {lost[-1].design: 2, parent.design: rule.repeats}
+    # On a fold that the start has not seen a further seed tells nothing.
+    cap = min(rule.repeats, len(start.folds) + 1) if start.folds else rule.repeats
+    most = {lost[-1].design: 2, parent.design: cap}
     near = [
         o
         for o in (lost[-1], parent)
@@ -217,7 +224,8 @@ def _doubted(parent: Outcome, history: Sequence[Outcome], rule: Rule) -> Design 
     for outcome in near:
         if _tries(outcome) < min(most[outcome.design], rule.repeats):
             return outcome.design
-    return start.design if near and _tries(start) < min(2, rule.repeats) else None
+    again = near and _tries(start) < min(2, rule.repeats) and not family.given(start.design)
+    return start.design if again else None
 
 
 def _clearly_lost(outcome: Outcome, history: Sequence[Outcome], rule: Rule) -> bool:

@@ -14,7 +14,7 @@ import keras
 from keras_tuner.errors import FatalError
 
 from ckrm_tf.criteria.registry import SignalRule, signal_rule
-from ckrm_tf.data.dataset import Dataset
+from ckrm_tf.data.dataset import Dataset, Split
 from ckrm_tf.design.design import Design
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.families.base import Family
@@ -77,7 +77,8 @@ class Runner:
         limit: float | None = None,
         note: Callable[[str], None] = warnings.warn,
     ) -> None:
-        self.folds = tuple(folds)
+        self.folds = folds
+        self.judge: Split | None = None
         self.data, self.recipe, self.journal = data, recipe, journal
         self.family, self.signals = family, signals or signal_rule("ckrm")
         self.weights_dir, self.on_training = weights_dir, on_training
@@ -143,11 +144,11 @@ class Runner:
     def _has_weights(self, training: Training) -> bool:
         """Whether the weights are those of the record; earlier versions recorded no checksum."""
         path = self.weights_path(training.design, training.seed, training.epochs)
-        if path is None or training.key in self._sound:
+        if path is None or training.key in self._sound or training.weights is None:
             return True
         if not path.is_file():
             return False
-        sound = training.weights is None or checksum(path) == training.weights
+        sound = checksum(path) == training.weights
         if sound:
             self._sound.add(training.key)
         return sound
