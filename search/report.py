@@ -58,8 +58,10 @@ def report_at_end(console: Console, folder: Path) -> None:
     """The report of a command that has ended; what it cannot show fails nothing."""
     try:
         path = write_report(folder)
-    except (CKRMError, OSError) as error:
-        console.print(f"no report  {error}", highlight=False, soft_wrap=True)
+    except Exception as error:  # whatever it is, the search has ended well
+        console.print(
+            f"no report    {type(error).__name__}: {error}", highlight=False, soft_wrap=True
+        )
         return
     console.print(f"report       {path}", highlight=False, soft_wrap=True)
 

@@ -78,7 +78,7 @@ def _search(settings: Settings) -> None:
         family = brought.family(console, settings, held_out(settings, data)[0])
     cost = check_fit(settings, data, family)
     identity = settings.fingerprint() | {"pixels": data_fingerprint(data)}
-    identity["folds"] = settings.fold_count(data)
+    identity["folds"] = settings.fold_count(held_out(settings, data)[0])
     if brought is not None:
         identity["model_file"] = brought.digest
     before = len(changes(settings.out))

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+import numpy as np
+
 from ckrm_tf.criteria.registry import signal_rule
 from ckrm_tf.data import EGD_PREFIX, Dataset
 from ckrm_tf.data.limits import brief
@@ -152,7 +154,14 @@ class Settings:
         """Folds of a search; 0: the validation split that the data bring."""
         if self.folds is not None:
             return self.folds
-        return FOLDS if data.train.patients is not None and not self.model else 0
+        if data.train.patients is None or data.val.patients is None or self.model:
+            return 0
+        labels = np.concatenate([data.train.labels, data.val.labels])
+        _, first = np.unique(
+            np.concatenate([data.train.patients, data.val.patients]), return_index=True
+        )
+        least = int(np.bincount(labels[first], minlength=data.classes).min())
+        return min(FOLDS, least) if least > 1 else 0
 
     @property
     def most_seeds(self) -> int:

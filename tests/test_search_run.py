@@ -118,7 +118,9 @@ def test_the_summary_and_the_export_exist(killed_and_resumed):
 def test_a_search_of_another_family_ends_in_its_export(tmp_path, npz):
     out = tmp_path / "plain"
     flags = {f.removeprefix("--").partition("=")[0]: f.partition("=")[2] for f in FLAGS}
-    settings = {k: json.loads(v) for k, v in flags.items()} | {"family": "vgg", "trials": 2}
+    strategy = flags.pop("strategy")
+    settings = {k: json.loads(v) for k, v in flags.items()}
+    settings |= {"family": "vgg", "trials": 2, "strategy": strategy}
     run(data=str(npz), out=str(out), **settings)
     summary = json.loads((out / "summary.json").read_text())
     lines = [json.loads(line) for line in lines_of(out / "trials.jsonl")]
@@ -196,7 +198,7 @@ def test_images_too_small_for_the_network_are_refused(tmp_path, npz, capsys):
     ("aucs", "expected", "starts"),
     [
         # The start's first seed was lucky: against its mean, .89, the smallest holds.
-        ({8: (0.93, 0.87, 0.87), 6: (0.925, 0.89, 0.89), 4: (0.905, 0.885, 0.885)}, 4, 2),
+        ({8: (0.91, 0.88, 0.88), 6: (0.905, 0.89, 0.89), 4: (0.902, 0.885, 0.885)}, 4, 2),
         # It was not lucky enough to matter: the smallest is clearly below.
         ({8: (0.93, 0.9, 0.9), 6: (0.945, 0.93, 0.93), 4: (0.925, 0.88, 0.88)}, 6, 1),
         # The smallest was lucky, the next one holds.

@@ -14,6 +14,10 @@ MOST_LINES = 8
 MOST_THICK = 40
 
 
+# What stands for the widths of a stage that is absent, where a logarithm is taken.
+ABSENT = 0.5
+
+
 def widths_by_network(record: Record) -> Chart | None:
     """Each width as a share of the start's, over the networks in the order of the search."""
     tried = record.tried
@@ -121,7 +125,9 @@ def _lines(axes: Sequence[AxisRow]) -> dict[str, list[AxisRow]]:
 
 def _share(one: Tried, axes: Sequence[AxisRow]) -> float:
     """Geometric mean of the widths in per cent of the start's."""
-    logs = [math.log(one.design[a.name] / a.start) for a in axes if a.name in one.design]
+    logs = [
+        math.log(max(one.design[a.name], ABSENT) / a.start) for a in axes if a.name in one.design
+    ]
     return 100 * math.exp(sum(logs) / len(logs)) if logs else 100.0
 
 
