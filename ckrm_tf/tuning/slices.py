@@ -14,6 +14,7 @@ from ckrm_tf.errors import CKRMError
 from ckrm_tf.narrowing.axis_groups import AxisGroups, axis_groups
 from ckrm_tf.narrowing.responses import evenly
 from ckrm_tf.narrowing.scorer import Scorer
+from ckrm_tf.store.failures import passing
 from ckrm_tf.store.scores import ScoreBook
 from ckrm_tf.train.batches import scaled
 from ckrm_tf.tuning.answers import NotScorableError, Score
@@ -71,7 +72,10 @@ class SliceScorer:
         try:
             scorer, groups = self._at(asked.bases)
             scores = [self._score(scorer, groups, design) for design in asked.designs]
-        except CKRMError as error:
+        except Exception as error:
+            # Want of memory passes too, and the search need not end for it.
+            if not isinstance(error, CKRMError) and passing(error) is None:
+                raise
             raise NotScorableError(
                 f"slices cannot be scored, so signals decide: {error}"
             ) from error
