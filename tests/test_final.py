@@ -9,6 +9,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from ckrm_tf.data.folds import folds
+from ckrm_tf.data.hold_out import held_apart
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.families.widths import Stage, Widths
 from ckrm_tf.store.folder import open_folder
@@ -52,13 +53,17 @@ def test_folds_judge_every_image_with_the_network_that_has_not_seen_it(
     assert report["candidate"]["params"] < report["start"]["params"]
     assert not {"val", "test"} & set(report)
     found = report["folds"]
-    assert (found["folds"], found["images"]) == (2, len(tiny_data.train) + len(tiny_data.test))
+    # Images on which the search scored slices are trained on and not judged.
+    spent = held_apart(tiny_data, settings.held_out, settings.seed)
+    judged_images = len(tiny_data.train) + len(tiny_data.test) - spent.sum()
+    assert 0 < spent.sum() < len(tiny_data.train) / 2
+    assert (found["folds"], found["images"]) == (2, judged_images)
     assert not {"anova", "delong"} & set(found)
     # The same from the weights on disk, with another library's AUC.
     start = settings.network(tiny_data.input_shape, tiny_data.classes).start
     for arm, widths in (("start", start), ("candidate", SMALLER.to_design())):
         expected = np.zeros((2, 2))
-        for i, part in enumerate(folds(tiny_data, 2, settings.seed)):
+        for i, part in enumerate(folds(tiny_data, 2, settings.seed, spent)):
             runner = make_runner(settings, part, folder / "folds2" / f"fold{i + 1}")
             model = runner.build(widths)
             for seed in (1, 2):
