@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
-from typing import Any
 
 from ckrm_tf.design.design import Design
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.families.base import Family
+from ckrm_tf.store.lines import append_line, whole_lines
 from ckrm_tf.store.record import COMPLETED, SCHEMA, Training
 
 
@@ -38,13 +37,8 @@ class Journal:
             CKRMError: a line that is whole but not a training: the file is not a journal; or one
                 that a later version wrote.
         """
-        if not self.path.exists():
-            return []
         trainings = []
-        for number, line in enumerate(self.path.read_bytes().split(b"\n"), start=1):
-            # What a crash cuts short is the beginning of a JSON object, or zeros.
-            if not line.strip(b"\0\r") or (line.startswith(b"{") and not is_json(line)):
-                continue
+        for number, line in whole_lines(self.path):
             data = None
             try:
                 data = json.loads(line)
@@ -86,27 +80,9 @@ class Journal:
         Raises:
             OSError: the disk is full, or the file cannot be written; it is left as it was.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        record = training.to_dict() | self.family.to_record(training.design)
-        line = json.dumps(record).encode()
-        # Unbuffered: a buffer would try again to write what has failed.
-        with self.path.open("ab+", buffering=0) as file:
-            end = file.seek(0, os.SEEK_END)
-            rest = memoryview((b"\n" if end and self._torn(file) else b"") + line + b"\n")
-            try:
-                while rest:
-                    rest = rest[file.write(rest) :]
-                os.fsync(file.fileno())
-            except OSError:
-                file.truncate(end)
-                raise
+        append_line(self.path, training.to_dict() | self.family.to_record(training.design))
         _count(self._trainings, training)
         self._here.add(training.key)
-
-    @staticmethod
-    def _torn(file: Any) -> bool:
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) != b"\n"
 
 
 def _count(found: dict[tuple[Design, int, int], Training], training: Training) -> None:
@@ -114,12 +90,3 @@ def _count(found: dict[tuple[Design, int, int], Training], training: Training) -
     before = found.get(training.key)
     if before is None or before.status != COMPLETED or training.status == COMPLETED:
         found[training.key] = training
-
-
-def is_json(line: bytes) -> bool:
-    """Whether a line is whole."""
-    try:
-        json.loads(line)
-    except (ValueError, RecursionError):
-        return False
-    return True

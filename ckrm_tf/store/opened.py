@@ -11,6 +11,7 @@ from typing import Any
 from ckrm_tf.design.design import Design
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.files import write_atomically
+from ckrm_tf.store.lines import append_line, whole_lines
 
 FILE = "test_split.json"
 LOG = "openings.jsonl"
@@ -79,9 +80,7 @@ def log_opening(folder: Path, design: Design, report: str) -> None:
     A report that is in the list already was not opened anew.
     """
     path = folder / LOG
-    lines = path.read_text().splitlines() if path.exists() else []
-    if any(f'"report": {json.dumps(report)}' in line for line in lines):
-        return
-    when = datetime.now(UTC).isoformat(timespec="seconds")
-    line = json.dumps({"report": report, "when": when, "design": design.to_dict()})
-    write_atomically(path, "\n".join([*lines, line]) + "\n")
+    known = [json.loads(line) for _, line in whole_lines(path)]
+    if not any(opened["report"] == report for opened in known):
+        when = datetime.now(UTC).isoformat(timespec="seconds")
+        append_line(path, {"report": report, "when": when, "design": design.to_dict()})

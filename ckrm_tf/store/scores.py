@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from ckrm_tf.design.design import Design
 from ckrm_tf.errors import CKRMError
-from ckrm_tf.store.journal import is_json
+from ckrm_tf.store.lines import append_line, whole_lines
 from ckrm_tf.tuning.answers import Score
 
 # Of a line of the file.
@@ -36,8 +35,7 @@ class ScoreBook:
         self.path = path
         self.known: dict[tuple[Design, Design], float] = {}
         self.cpu_seconds = 0.0
-        self._torn = False
-        if path is not None and path.exists():
+        if path is not None:
             self._read(path)
 
     def add(self, asked: Score, scores: list[float], cpu_seconds: float = 0.0) -> None:
@@ -50,12 +48,7 @@ class ScoreBook:
             "cpu_seconds": cpu_seconds,
         }
         if self.path is not None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("ab") as file:
-                file.write(b"\n" * self._torn + json.dumps(line).encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-            self._torn = False
+            append_line(self.path, line)
         self._put(line)
 
     def _put(self, line: dict[str, Any]) -> None:
@@ -65,13 +58,7 @@ class ScoreBook:
         self.cpu_seconds += float(line.get("cpu_seconds", 0.0))
 
     def _read(self, path: Path) -> None:
-        text = path.read_bytes()
-        self._torn = bool(text) and not text.endswith(b"\n")
-        lines = text.split(b"\n")
-        for number, line in enumerate(lines, start=1):
-            # What a crash cuts short is the beginning of a JSON object, or zeros.
-            if not line.strip(b"\0\r") or (line.startswith(b"{") and not is_json(line)):
-                continue
+        for number, line in whole_lines(path):
             try:
                 self._put(json.loads(line))
             except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
