@@ -11,10 +11,9 @@ from rich.console import Console
 
 from ckrm_tf.export import ExportReport
 from ckrm_tf.families.base import Family
-from ckrm_tf.files import checksum
+from ckrm_tf.store import weights
 from ckrm_tf.store.journal import Journal
 from ckrm_tf.store.record import COMPLETED
-from ckrm_tf.tuning.runner import Runner
 from search.settings import Settings
 
 SUMMARY = "summary.json"
@@ -89,8 +88,7 @@ def _is_whole(folder: Path, family: Family) -> bool:
             return False
         if training.status != COMPLETED or training.weights is None:
             continue
-        name = f"{Runner.name(training.design, training.seed)}.weights.h5"
-        path = folder / "weights" / name
-        if not path.is_file() or checksum(path) != training.weights:
+        path = weights.weights_file(folder / weights.WEIGHTS, training.design, training.seed)
+        if not weights.as_recorded(path, training):
             return False
     return True

@@ -74,15 +74,7 @@ def probabilities(runner: Runner, design: Design, seeds: Sequence[int], split: S
     """Class probabilities of each seed's network: (seeds, n, classes)."""
     model = runner.build(design)
     found = []
-    for seed in seeds:
-        path = runner.weights_path(design, seed)
-        if path is None or not path.exists():
-            raise CKRMError(
-                "weights",
-                expected=f"those of {runner.family.describe(design)}, seed {seed}",
-                received="none",
-                hint="Were they moved out of the run folder?",
-            )
+    for path in runner.kept_weights(design, seeds):
         model.load_weights(path)
         found.append(predict(model, split, runner.data.scale))
     return np.stack(found)

@@ -24,6 +24,7 @@ from ckrm_tf.measures.callback import CKRMCallback
 from ckrm_tf.store.journal import Journal
 from ckrm_tf.store.record import FAILED
 from ckrm_tf.store.scores import ScoreBook
+from ckrm_tf.store.weights import WEIGHTS, training_name
 from ckrm_tf.train.gaze import GazeStart, check_gaze, gaze_trainer
 from ckrm_tf.tuning.oracle import CKRMOracle
 from ckrm_tf.tuning.registry import kind, strategy
@@ -87,7 +88,7 @@ def make_runner(
         Journal(folder / "trials.jsonl", family),
         family,
         signals=signal_rule(settings.criterion),
-        weights_dir=folder / "weights",
+        weights_dir=folder / WEIGHTS,
         on_training=progress.on_training if progress else None,
         folds=search_folds(data, settings.fold_count(data), settings.seed),
         limit=settings.training_timeout,
@@ -97,7 +98,7 @@ def make_runner(
     def callbacks(design: Design, seed: int) -> list[keras.callbacks.Callback]:
         found = [progress.epochs(design, seed, settings.epochs)] if progress else []
         if settings.tensorboard:
-            log_dir = folder / "tensorboard" / runner.name(design, seed)
+            log_dir = folder / "tensorboard" / training_name(design, seed)
             found.append(CKRMCallback(every=EVERY, log_dir=log_dir))
         return found
 

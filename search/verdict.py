@@ -9,13 +9,12 @@ from typing import Any
 from rich.console import Console
 
 from ckrm_tf.data import Dataset
-from ckrm_tf.errors import CKRMError
 from ckrm_tf.stats import compare_trained_models, non_inferiority
 from ckrm_tf.store.opened import opening, remember
 from ckrm_tf.store.record import COMPLETED
-from ckrm_tf.train.trainer import predict
 from ckrm_tf.tuning.history import Outcome
 from ckrm_tf.tuning.runner import Runner
+from search.retrain import probabilities
 from search.settings import Settings
 
 
@@ -41,7 +40,10 @@ def verdicts(
         _say(console, f"test split   {was} ({flag}): no verdict")
         return {}
     if opened is None:
-        first, second = (judged_probabilities(settings, data, runner, o) for o in (start, best))
+        first, second = (
+            probabilities(runner, o.design, trained_seeds(settings, runner, o), data.test)
+            for o in (start, best)
+        )
         labels, margin = data.test.labels, settings.margin
         networks = non_inferiority(labels, first, second, margin=margin)
         models = compare_trained_models(labels, first[0], second[0], margin=margin)
@@ -62,27 +64,20 @@ def verdicts(
     return opened.figures
 
 
-def judged_probabilities(
-    settings: Settings, data: Dataset, runner: Runner, outcome: Outcome
-) -> list[Any]:
-    """Test probabilities of every seed trained: (n, classes) each."""
-    model = runner.build(outcome.design)
-    found = []
-    for path in weights_of(settings, runner, outcome):
-        model.load_weights(path)
-        found.append(predict(model, data.test, data.scale))
-    return found
-
-
 def weights_of(settings: Settings, runner: Runner, outcome: Outcome) -> list[Path]:
-    """The weight files of every seed of the search that could be trained, the first seed first.
+    """The weight files of those trainings, the first seed first.
 
     Raises:
         CKRMError: when one is not there.
     """
+    return runner.kept_weights(outcome.design, trained_seeds(settings, runner, outcome))
+
+
+def trained_seeds(settings: Settings, runner: Runner, outcome: Outcome) -> list[int]:
+    """The seeds of the search with which a network could be trained, the first one first."""
     # Further seeds are those of `search.final`.
     seeds = range(settings.seed, settings.seed + settings.most_seeds)
-    trained = sorted(
+    return sorted(
         training.seed
         for training in runner.journal.current()
         if training.design == outcome.design
@@ -90,16 +85,6 @@ def weights_of(settings: Settings, runner: Runner, outcome: Outcome) -> list[Pat
         and training.epochs == settings.epochs
         and training.seed in seeds
     )
-    paths = [runner.weights_path(outcome.design, seed) for seed in trained]
-    found = [path for path in paths if path is not None and path.exists()]
-    if not found or len(found) < len(trained):
-        raise CKRMError(
-            "weights",
-            expected=f"those of {runner.family.describe(outcome.design)}, seeds {trained}",
-            received=f"{len(found)} file(s)",
-            hint="Were they moved out of the run folder?",
-        )
-    return found
 
 
 def _say(console: Console, text: str) -> None:

@@ -23,6 +23,7 @@ from ckrm_tf.reporting.tried import mean_by_layer, tried_networks
 from ckrm_tf.store.folder import LATER
 from ckrm_tf.store.journal import Journal
 from ckrm_tf.store.record import COMPLETED, Training
+from ckrm_tf.store.weights import WEIGHTS, weights_file
 from ckrm_tf.tuning.history import Outcome, outcomes
 
 T = TypeVar("T")
@@ -201,8 +202,7 @@ def _weights(folder: Path, design: Design, done: Sequence[Training]) -> int | No
     """Bytes of the weights of the first finished training, where the folder keeps them."""
     if not done:
         return None
-    numbers = "_".join(map(str, design.values()))
-    path = folder / "weights" / f"{numbers}_seed{min(t.seed for t in done)}.weights.h5"
+    path = weights_file(folder / WEIGHTS, design, min(t.seed for t in done))
     return path.stat().st_size if path.is_file() else None
 
 

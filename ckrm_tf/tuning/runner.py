@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -25,13 +24,12 @@ from ckrm_tf.store.failures import ROOM, interrupted, passing
 from ckrm_tf.store.journal import Journal
 from ckrm_tf.store.owner import no_room
 from ckrm_tf.store.record import COMPLETED, FAILED, Training
+from ckrm_tf.store.weights import as_recorded, weights_file
 from ckrm_tf.train.batches import scaled
 from ckrm_tf.train.limit import TimedOutError, TimeLimit
 from ckrm_tf.train.recipe import Recipe
 from ckrm_tf.train.trainer import Trainer
 
-# Characters of a file name; file systems take 255.
-LONGEST = 200
 # Training images on which responses are measured.
 SEEN = 256
 
@@ -146,9 +144,7 @@ class Runner:
         path = self.weights_path(training.design, training.seed, training.epochs)
         if path is None or training.key in self._sound or training.weights is None:
             return True
-        if not path.is_file():
-            return False
-        sound = checksum(path) == training.weights
+        sound = as_recorded(path, training)
         if sound:
             self._sound.add(training.key)
         return sound
@@ -163,15 +159,24 @@ class Runner:
         if self.weights_dir is None:
             return None
         shorter = "" if epochs in (None, self.recipe.epochs) else f"_epochs{epochs}"
-        return self.weights_dir / f"{self.name(design, seed)}{shorter}.weights.h5"
+        return weights_file(self.weights_dir, design, seed, shorter)
 
-    @staticmethod
-    def name(design: Design, seed: int) -> str:
-        """A file name for a training: the numbers of its design, or a hash of many."""
-        numbers = "_".join(map(str, design.values()))
-        if len(numbers) > LONGEST:
-            numbers = hashlib.sha256(design.to_json().encode()).hexdigest()[:32]
-        return f"{numbers}_seed{seed}"
+    def kept_weights(self, design: Design, seeds: Sequence[int]) -> list[Path]:
+        """The weights of these trainings, at least one.
+
+        Raises:
+            CKRMError: when one is not there.
+        """
+        paths = [self.weights_path(design, seed) for seed in seeds]
+        found = [path for path in paths if path is not None and path.exists()]
+        if not found or len(found) < len(paths):
+            raise CKRMError(
+                "weights",
+                expected=f"those of {self.family.describe(design)}, seeds {list(seeds)}",
+                received=f"{len(found)} file(s)",
+                hint="Were they moved out of the run folder?",
+            )
+        return found
 
     def _train(self, design: Design, seed: int, epochs: int) -> Training:
         cost = self.family.cost(design)

@@ -1,0 +1,40 @@
+"""The files of trained weights in a run folder: what they are called, whether they are sound."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from ckrm_tf.design.design import Design
+from ckrm_tf.files import checksum
+from ckrm_tf.store.record import Training
+
+# The folder within a run folder.
+WEIGHTS = "weights"
+# Characters of a file name; file systems take 255.
+LONGEST = 200
+
+
+def training_name(design: Design, seed: int) -> str:
+    """A file name for a training: the numbers of its design, or a hash of many."""
+    numbers = "_".join(map(str, design.values()))
+    if len(numbers) > LONGEST:
+        numbers = hashlib.sha256(design.to_json().encode()).hexdigest()[:32]
+    return f"{numbers}_seed{seed}"
+
+
+def weights_file(folder: Path, design: Design, seed: int, part: str = "") -> Path:
+    """Where the weights of a training are kept.
+
+    Args:
+        folder: of the weights.
+        design: the network.
+        seed: of the training.
+        part: what tells it from another training of this network and seed.
+    """
+    return folder / f"{training_name(design, seed)}{part}.weights.h5"
+
+
+def as_recorded(path: Path, training: Training) -> bool:
+    """Whether a file holds the weights of a record."""
+    return path.is_file() and checksum(path) == training.weights
