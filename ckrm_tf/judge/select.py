@@ -12,11 +12,21 @@ from ckrm_tf.tuning.history import Outcome
 CONFIRMED_SHARE = 0.5
 # Networks count as equally large up to this factor.
 NEARLY_EQUAL = 1.1
+# An AUC of the start below which "not worse than the start" says nothing.
+LEARNED = 0.6
 
 
 def acceptable(outcome: Outcome, history: Sequence[Outcome], margin: float) -> bool:
     """Whether a trial's AUC is at most `margin` below that of the starting network (trial 0)."""
     return outcome.below(history[0]) <= margin
+
+
+def lost(history: Sequence[Outcome], margin: float) -> list[Outcome]:
+    """The networks that were trained and are not acceptable.
+
+    A training that failed says nothing about the AUC of its network.
+    """
+    return [o for o in history if not o.failed and not acceptable(o, history, margin)]
 
 
 def smallest_acceptable(history: Sequence[Outcome], margin: float) -> Outcome:
@@ -46,8 +56,7 @@ def parent_of(history: Sequence[Outcome], margin: float, penalty: float) -> Outc
         for o in history
         if acceptable(o, history, margin) and o.params <= NEARLY_EQUAL * smallest.params
     ]
-    start = history[0]
-    return max(near, key=lambda o: (-o.below(start) - penalty * o.redundancy, -o.params))
+    return max(near, key=lambda o: (o.objective(penalty, history[0]), -o.params))
 
 
 def recommend(

@@ -25,7 +25,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from ckrm_tf.design.design import Design
 from ckrm_tf.families.base import Family
-from ckrm_tf.judge.select import acceptable, parent_of
+from ckrm_tf.judge.select import lost, parent_of
 from ckrm_tf.tuning.history import Outcome
 from ckrm_tf.tuning.moves import covers, groups_by_redundancy, grown_back, levelled, shrunk
 from ckrm_tf.tuning.rule import Rule
@@ -50,40 +50,36 @@ def propose_from_signals(
     """
     parent = parent_of(history, rule.margin, rule.penalty)
     tried = {outcome.design for outcome in history} | set(running)
-    # A training that failed says nothing about the AUC of narrower networks.
-    lost = [o for o in history if not o.failed and not acceptable(o, history, rule.margin)]
+    below = lost(history, rule.margin)
     enough = (1 - rule.least) * family.cost(parent.design).params
-    doubted = _doubted(parent, history[0], lost, rule)
+    doubted = _doubted(parent, history[0], below, rule)
     if doubted is not None and doubted not in running and not family.given(doubted):
         return doubted
-    clearly = [o for o in lost if not acceptable(o, history, CLEARLY * rule.margin)]
-    for design in _moves(parent, lost, rule, family):
+    clearly = lost(history, CLEARLY * rule.margin)
+    for design in _moves(parent, below, rule, family):
         hopeless = any(covers(outcome.design, design) for outcome in clearly)
         if design not in tried and not hopeless and family.cost(design).params <= enough:
             return design
     return None
 
 
-def _doubted(parent: Outcome, start: Outcome, lost: Sequence[Outcome], rule: Rule) -> Design | None:
+def _doubted(
+    parent: Outcome, start: Outcome, below: Sequence[Outcome], rule: Rule
+) -> Design | None:
     """The parent, or the start while it has fewer seeds, when a child lost and seeds are left."""
-    fewer = start if _tries(start) < _tries(parent) else parent
-    if _tries(fewer) >= rule.repeats:
+    fewer = start if start.tries < parent.tries else parent
+    if fewer.tries >= rule.repeats:
         return None
-    lost_child = any(covers(parent.design, child.design) for child in lost)
+    lost_child = any(covers(parent.design, child.design) for child in below)
     return fewer.design if lost_child else None
 
 
-def _tries(outcome: Outcome) -> int:
-    # A seed that fails is not asked for without end.
-    return len(outcome.aucs) + outcome.failures
-
-
 def _moves(
-    parent: Outcome, lost: Sequence[Outcome], rule: Rule, family: Family
+    parent: Outcome, below: Sequence[Outcome], rule: Rule, family: Family
 ) -> Iterator[Design]:
     """Candidate networks, the most promising first."""
     groups = groups_by_redundancy(parent, family.axes)
-    children = [child for child in lost if covers(parent.design, child.design)]
+    children = [child for child in below if covers(parent.design, child.design)]
     for step in (rule.bold, *rule.gentle):
         yield _narrowed(parent, rule, step, groups, family)
         for kept in reversed(groups):

@@ -58,13 +58,24 @@ class Outcome:
         return fmean(a for a, f in zip(self.aucs, self.folds, strict=True) if f == fold)
 
     @property
+    def tries(self) -> int:
+        """Trainings so far; a seed that fails is not asked for without end."""
+        return len(self.aucs) + self.failures
+
+    @property
     def redundancy(self) -> float:
         """Mean redundancy over the widths that have a signal."""
         return fmean(s.redundancy for s in self.signals.values()) if self.signals else 0.0
 
-    def objective(self, penalty: float) -> float:
-        """Mean AUC - penalty x mean redundancy."""
-        return self.auc - penalty * self.redundancy
+    def objective(self, penalty: float, start: Outcome | None = None) -> float:
+        """Mean AUC - penalty x mean redundancy.
+
+        Args:
+            penalty: weight of the redundancy.
+            start: the AUC is taken above that of this network, fold by fold where there are any.
+        """
+        auc = self.auc if start is None else -self.below(start)
+        return auc - penalty * self.redundancy
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""

@@ -27,7 +27,7 @@ from dataclasses import replace
 
 from ckrm_tf.design.design import Design
 from ckrm_tf.families.base import Family
-from ckrm_tf.judge.select import acceptable, parent_of
+from ckrm_tf.judge.select import acceptable, lost, parent_of
 from ckrm_tf.tuning.answers import Answer, Score, Stop, Train
 from ckrm_tf.tuning.descent import Slice, descend
 from ckrm_tf.tuning.from_signals import CLEARLY, propose_from_signals
@@ -119,16 +119,16 @@ def _along(
     failed = {o.design for o in history if o.failed}
     # What was lost below the smallest that holds on this way bounds the bisection.
     least = min(s.params for s in slices if tried.get(s.design))
-    lost = [s.params for s in slices if s.params < least and tried.get(s.design) is False]
-    clearly = [o.design for o in history if _clearly_lost(o, history, rule)]
+    beaten = [s.params for s in slices if s.params < least and tried.get(s.design) is False]
+    clearly = [o.design for o in lost(history, CLEARLY * rule.margin)]
     smaller = [s for s in slices if s.params <= NEAREST * parent.params]
     bar = slices[0].score - FIRST_DROP * rule.margin
     held = [s.params for s in smaller if s.score >= bar]
-    target = _target(root, parent, history[0], held, lost, rule)
+    target = _target(root, parent, history[0], held, beaten, rule)
     left = [
         s
         for s in smaller
-        if s.params > max(lost, default=0)
+        if s.params > max(beaten, default=0)
         and s.design not in tried
         and s.design not in failed
         and s.design not in running
@@ -168,12 +168,12 @@ def _target(
     parent: Outcome,
     start: Outcome,
     held: Sequence[int],
-    lost: Sequence[int],
+    beaten: Sequence[int],
     rule: Rule,
 ) -> float | None:
     """The number of parameters to try next, or None where the bisection is at its end."""
-    if lost:
-        target = math.sqrt(parent.params * max(lost))
+    if beaten:
+        target = math.sqrt(parent.params * max(beaten))
         return target if target <= NEAREST * parent.params else None
     if parent.design == root and held:
         return float(min(held))
@@ -206,32 +206,19 @@ def _doubted(
     own AUC holds by less; the start, where either still lies that near after a second seed.
     """
     start = history[0]
-    lost = [
-        o
-        for o in history
-        if o.params < parent.params and not o.failed and not acceptable(o, history, rule.margin)
-    ]
-    if not lost:
+    below = [o for o in lost(history, rule.margin) if o.params < parent.params]
+    if not below:
         return None
     # On a fold that the start has not seen a further seed tells nothing.
     cap = min(rule.repeats, len(start.folds) + 1) if start.folds else rule.repeats
-    most = {lost[-1].design: 2, parent.design: cap}
+    most = {below[-1].design: 2, parent.design: cap}
     near = [
         o
-        for o in (lost[-1], parent)
+        for o in (below[-1], parent)
         if o is not start and abs(o.below(start) - rule.margin) < rule.margin
     ]
     for outcome in near:
-        if _tries(outcome) < min(most[outcome.design], rule.repeats):
+        if outcome.tries < min(most[outcome.design], rule.repeats):
             return outcome.design
-    again = near and _tries(start) < min(2, rule.repeats) and not family.given(start.design)
+    again = near and start.tries < min(2, rule.repeats) and not family.given(start.design)
     return start.design if again else None
-
-
-def _clearly_lost(outcome: Outcome, history: Sequence[Outcome], rule: Rule) -> bool:
-    return not outcome.failed and not acceptable(outcome, history, CLEARLY * rule.margin)
-
-
-def _tries(outcome: Outcome) -> int:
-    # A seed that fails is not asked for without end.
-    return len(outcome.aucs) + outcome.failures

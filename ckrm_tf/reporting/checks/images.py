@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 
-from ckrm_tf.judge.select import CONFIRMED_SHARE
+from ckrm_tf.judge.select import CONFIRMED_SHARE, LEARNED
 from ckrm_tf.reporting.checks.base import Answer, cannot_tell, quiet, warns
 from ckrm_tf.reporting.record import Record, Verdict
 from ckrm_tf.reporting.words import plural
 
-# A validation AUC below which "not worse than the start" says nothing.
-LEARNED = 0.6
 # Standard errors of a 95% interval.
 NORMAL = 1.96
 
