@@ -43,9 +43,6 @@ from search.session import (
 from search.settings import Settings, load_settings, run_flags
 from search.verdict import verdicts, weights_of
 
-# A validation AUC below which "not worse than the start" says nothing.
-LEARNED = 0.6
-
 
 def run(config: str | None = None, **flags: Annotated[Any, run_flags]) -> None:
     """Find the narrowest network whose AUC is not worse than the starting one's, and export it.
@@ -71,14 +68,15 @@ def _search(settings: Settings) -> None:
     if brought is not None:
         settings = replace(settings, image_size=brought.side(settings.image_size))
     data = read_data(console, settings)
+    used, apart = held_out(settings, data)
     # Data that do not fit are refused here, before anything is written or trained.
     if brought is None:
         family = settings.network(data.input_shape, data.classes)
     else:
-        family = brought.family(console, settings, held_out(settings, data)[0])
+        family = brought.family(console, settings, used)
     cost = check_fit(settings, data, family)
     identity = settings.fingerprint() | {"pixels": data_fingerprint(data)}
-    identity["folds"] = settings.fold_count(held_out(settings, data)[0])
+    identity["folds"] = settings.fold_count(used)
     if brought is not None:
         identity["model_file"] = brought.digest
     before = len(changes(settings.out))
@@ -86,11 +84,10 @@ def _search(settings: Settings) -> None:
     show_data(console, data)
     for line in changes(settings.out)[before:]:
         console.print(f"changed   {line}", highlight=False, markup=False, soft_wrap=True)
-    if settings.held_out:
-        apart = len(data.train) - len(held_out(settings, data)[0].train)
+    if apart is not None:
         console.print(
-            f"scores    {apart} of {len(data.train)} training images are kept apart: slices are "
-            "scored on them, and no training sees them"
+            f"scores    {len(apart)} of {len(data.train)} training images are kept apart: slices "
+            "are scored on them, and no training sees them"
             + (", but the model as given may have" if brought is not None else ""),
             highlight=False,
             soft_wrap=True,
@@ -160,7 +157,7 @@ def finish(
     trials: int,
 ) -> None:
     """Open the test split once, write summary.json, export the recommended network."""
-    if start.auc < LEARNED:
+    if start.auc < select.LEARNED:
         console.print(
             f"note         the starting network learned little (validation AUC {start.auc:.3f}): "
             "train longer (--epochs) before believing what is below",

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-import numpy as np
-
 from ckrm_tf.criteria.registry import signal_rule
 from ckrm_tf.data import EGD_PREFIX, Dataset
+from ckrm_tf.data.folds import most_folds
 from ckrm_tf.data.limits import brief
 from ckrm_tf.data.options import Option
 from ckrm_tf.errors import CKRMError, unknown_name
@@ -156,12 +155,7 @@ class Settings:
             return self.folds
         if data.train.patients is None or data.val.patients is None or self.model:
             return 0
-        labels = np.concatenate([data.train.labels, data.val.labels])
-        _, first = np.unique(
-            np.concatenate([data.train.patients, data.val.patients]), return_index=True
-        )
-        least = int(np.bincount(labels[first], minlength=data.classes).min())
-        return min(FOLDS, least) if least > 1 else 0
+        return most_folds(data, FOLDS)
 
     @property
     def most_seeds(self) -> int:

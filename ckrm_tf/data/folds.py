@@ -100,10 +100,32 @@ def search_folds(data: Dataset, count: int, seed: int = 1) -> Folds:
     """
     if not count:
         return Folds(data, np.empty(0, np.int64), 0)
-    labels = np.concatenate([data.train.labels, data.val.labels])
-    known = data.train.patients is not None and data.val.patients is not None
-    patients = np.concatenate([data.train.patients, data.val.patients]) if known else None
+    labels, patients = _pooled(data)
     return Folds(data, deal(labels, patients, count, data.class_names, seed), count)
+
+
+def most_folds(data: Dataset, most: int) -> int:
+    """As many folds for `search_folds` as every class has images or patients for; 0 for none."""
+    labels, patients = _pooled(data)
+    first, _ = owners(labels, patients)
+    least = min(most, int(np.bincount(labels[first], minlength=data.classes).min()))
+    return least if least > 1 else 0
+
+
+def _pooled(data: Dataset) -> tuple[np.ndarray, np.ndarray | None]:
+    """Labels and patients of the training and the validation images."""
+    labels = np.concatenate([data.train.labels, data.val.labels])
+    if data.train.patients is None or data.val.patients is None:
+        return labels, None
+    return labels, np.concatenate([data.train.patients, data.val.patients])
+
+
+def owners(labels: np.ndarray, patients: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """The first image of each patient, and the patient of each image, by number."""
+    if patients is None:
+        return np.arange(len(labels)), np.arange(len(labels))
+    _, first, owner = np.unique(patients, return_index=True, return_inverse=True)
+    return first, owner
 
 
 def deal(
@@ -126,10 +148,7 @@ def deal(
         CKRMError: a class with fewer images, or patients, than parts.
     """
     rng = np.random.default_rng(seed)
-    if patients is None:
-        first, owner = np.arange(len(labels)), np.arange(len(labels))
-    else:
-        _, first, owner = np.unique(patients, return_index=True, return_inverse=True)
+    first, owner = owners(labels, patients)
     place = np.empty(len(first), np.int64)
     dealt = 0
     for label, name in enumerate(class_names):

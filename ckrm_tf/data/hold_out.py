@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from ckrm_tf.data.dataset import Dataset, Split, check_dataset
-from ckrm_tf.data.folds import taken
+from ckrm_tf.data.folds import owners, taken
 from ckrm_tf.errors import CKRMError
 
 
@@ -48,9 +48,8 @@ def held_apart(data: Dataset, share: float, seed: int = 1) -> np.ndarray:
     """Which of the training images `hold_out` takes: (n,) bool."""
     if not 0 < share <= 0.5:
         raise CKRMError("share held out", expected="above 0, at most 0.5", received=share)
-    labels, patients = data.train.labels, data.train.patients
-    names = np.arange(len(labels)) if patients is None else patients
-    _, first, owner = np.unique(names, return_index=True, return_inverse=True)
+    labels = data.train.labels
+    first, owner = owners(labels, data.train.patients)
     rng = np.random.default_rng(seed)
     chosen = np.zeros(len(first), bool)
     for label in range(data.classes):
