@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from ckrm_tf.criteria import eigenvalues
 from ckrm_tf.criteria.base import Criterion, Signal
@@ -15,6 +15,8 @@ from ckrm_tf.criteria.signals import width_signals
 from ckrm_tf.criteria.slices import slice_signal
 from ckrm_tf.errors import unknown_name
 from ckrm_tf.families.base import Family
+
+T = TypeVar("T")
 
 SignalRule = Callable[[Any, Family, Any], dict[str, Signal]]
 """From (model, family, images as the model takes them) to the signal of each width."""
@@ -43,9 +45,7 @@ def signal_rule(name: str) -> SignalRule:
     Raises:
         CKRMError: an unknown name, with the nearest known one.
     """
-    if name not in SIGNALS:
-        raise unknown_name("criterion", name, SIGNALS)
-    return SIGNALS[name]
+    return _named(name, SIGNALS)
 
 
 def criterion(name: str) -> Criterion:
@@ -54,6 +54,10 @@ def criterion(name: str) -> Criterion:
     Raises:
         CKRMError: an unknown name, with the nearest known one.
     """
-    if name not in CRITERIA:
-        raise unknown_name("criterion", name, CRITERIA)
-    return CRITERIA[name]
+    return _named(name, CRITERIA)
+
+
+def _named(name: str, table: Mapping[str, T]) -> T:
+    if name not in table:
+        raise unknown_name("criterion", name, table)
+    return table[name]

@@ -20,17 +20,6 @@ from ckrm_tf.narrowing.plan import Channels
 
 # Sums, as layers and as operations of `keras.ops`.
 SUMS = ("Add", "Subtract", "Average", "CustomScaleLayer")
-# Layers that leave a tensor as it is when a network is used.
-PASSING = (
-    layers.Identity,
-    layers.Dropout,
-    layers.SpatialDropout1D,
-    layers.SpatialDropout2D,
-    layers.SpatialDropout3D,
-    layers.GaussianDropout,
-    layers.GaussianNoise,
-    layers.AlphaDropout,
-)
 # Layers whose `activation` is the last thing that they do.
 ACTIVATED = (*LINEAR, layers.Dense, layers.EinsumDense)
 
@@ -165,7 +154,7 @@ class _Graph:
             elif isinstance(operation, layers.BatchNormalization):
                 if axis is None or operation.axis % len(self._label(token)) != axis:
                     break
-            elif not isinstance(operation, PASSING):
+            elif not isinstance(operation, keras_graph.IDLE):
                 break
             token = reader.outputs[0]
             axis = self._axis(reader, token)

@@ -12,9 +12,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
-from keras import tree
+from keras import layers, tree
 
 from ckrm_tf.errors import CKRMError
+
+# Layers that leave a tensor as it is when a network is used.
+IDLE = (
+    layers.Identity,
+    layers.Dropout,
+    layers.SpatialDropout1D,
+    layers.SpatialDropout2D,
+    layers.SpatialDropout3D,
+    layers.GaussianDropout,
+    layers.GaussianNoise,
+    layers.AlphaDropout,
+)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from ckrm_tf.narrowing import keras_graph
 from ckrm_tf.narrowing.atoms import Ids, Label
 from ckrm_tf.narrowing.call import Call, NoRuleError
 from ckrm_tf.narrowing.rules.base import channel_rule, op_rule
@@ -62,14 +63,7 @@ def activation(call: Call) -> list[Label]:
     layers.ReLU,
     layers.LeakyReLU,
     layers.ELU,
-    layers.Identity,
-    layers.Dropout,
-    layers.SpatialDropout1D,
-    layers.SpatialDropout2D,
-    layers.SpatialDropout3D,
-    layers.GaussianDropout,
-    layers.GaussianNoise,
-    layers.AlphaDropout,
+    *keras_graph.IDLE,
     layers.ActivityRegularization,
 )
 def through(call: Call) -> list[Label]:
