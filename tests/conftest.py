@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import numpy as np
 import pytest
 
 # Read by TensorFlow when it is imported, which is after this file.
@@ -24,3 +25,15 @@ def tiny_widths():
     from ckrm_tf.families.widths import Stage, Widths  # noqa: PLC0415 - as above
 
     return Widths(8, (Stage(1, 8, 8), Stage(1, 8, 8)))
+
+
+@pytest.fixture(scope="session")
+def npz(tmp_path_factory, tiny_data):
+    """The tiny data in MedMNIST's layout."""
+    path = tmp_path_factory.mktemp("data") / "tiny.npz"
+    np.savez(
+        path,
+        **{f"{n}_images": s.images[..., 0] for n, s in tiny_data.splits().items()},
+        **{f"{n}_labels": s.labels[:, None] for n, s in tiny_data.splits().items()},
+    )
+    return path

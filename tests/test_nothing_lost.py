@@ -29,17 +29,6 @@ TINY = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def npz(tmp_path_factory, tiny_data):
-    path = tmp_path_factory.mktemp("data") / "tiny.npz"
-    np.savez(
-        path,
-        **{f"{n}_images": s.images[..., 0] for n, s in tiny_data.splits().items()},
-        **{f"{n}_labels": s.labels[:, None] for n, s in tiny_data.splits().items()},
-    )
-    return path
-
-
 def words_of(npz: Path, out: Path) -> list[str]:
     return ["--data", str(npz), "--image-size", "16", "--out", str(out), *TINY]
 

@@ -32,18 +32,6 @@ FLAGS = [
 LIMIT = 900
 
 
-@pytest.fixture(scope="module")
-def npz(tmp_path_factory, tiny_data):
-    """The tiny data in MedMNIST's layout."""
-    path = tmp_path_factory.mktemp("data") / "tiny.npz"
-    np.savez(
-        path,
-        **{f"{n}_images": s.images[..., 0] for n, s in tiny_data.splits().items()},
-        **{f"{n}_labels": s.labels[:, None] for n, s in tiny_data.splits().items()},
-    )
-    return path
-
-
 def lines_of(journal: Path) -> list[bytes]:
     return journal.read_bytes().split(b"\n")[:-1] if journal.exists() else []
 
