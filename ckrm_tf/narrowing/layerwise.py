@@ -47,19 +47,14 @@ class Layerwise:
         """New values, in the old shape, of kernels, biases and moving means, by `id`."""
         model = self.channels.model
         arrays = as_inputs(model, images)
-        most = self._most()
+        # So many images that no tensor passes the limit.
+        most = max(1, LARGEST // self.channels.largest)
         values = [
             ops.convert_to_tensor(evenly(array, most), dtype=symbol.dtype)
             for array, symbol in zip(arrays, keras_graph.inputs(model), strict=True)
         ]
         self._follow(model, values, values)
         return self.values
-
-    def _most(self) -> int:
-        """So many images that no tensor passes the limit."""
-        whole = self.channels.alive(self.channels.all())
-        largest = max(self.channels.value(term, whole) for term in self.channels.trace.activations)
-        return max(1, LARGEST // largest)
 
     def _follow(self, model: Any, full: list[Any], slim: list[Any]) -> tuple[list[Any], list[Any]]:
         symbols = keras_graph.inputs(model)
