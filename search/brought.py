@@ -34,12 +34,7 @@ class Brought:
 
     def side(self, asked: int | tuple[int, ...] | None) -> int | tuple[int, ...] | None:
         """The side of the images: the model's own, or the one asked for where it takes any."""
-        height, width, _ = self.facts.shape
-        if height != width:
-            raise CKRMError(
-                "--model", expected="a model of square images", received=f"{height} x {width}"
-            )
-        return asked if height is None else height
+        return self.facts.side(asked, "--model")
 
     def family(self, console: Console, settings: Settings, data: Dataset) -> ModelFamily:
         """The family of its slices, once the model as given is above chance on these data.

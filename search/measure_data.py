@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
-from ckrm_tf.errors import CKRMError
 from ckrm_tf.measures.responses import ResponseMeasure
 from ckrm_tf.models.facts import as_pixels, read_facts
 from ckrm_tf.models.load import load_model
@@ -42,10 +41,7 @@ def measured_on(
     facts = read_facts(model, pixels=pixel_range(pixels), output=output)
     console = Console(width=None if Console().is_terminal else 160)
     console.print(f"          {facts}", highlight=False)
-    height, width, _ = facts.shape
-    if height != width:
-        raise CKRMError("images", expected="a model of square images", received=facts.shape)
-    side = height if height is not None else image_size
+    side = facts.side(image_size)
     found = read_images(console, data, image_size=side, **loader_options(options))
     show_data(console, found)
     images: np.ndarray = as_pixels(evenly(found.train.images, IMAGES), found.scale, facts)

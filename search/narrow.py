@@ -196,10 +196,7 @@ def _read_data(
     seed: int,
     options: Mapping[str, Any],
 ) -> Dataset:
-    height, width, _ = facts.shape
-    if height != width:
-        raise CKRMError("images", expected="a model of square images", received=facts.shape)
-    side = height if height is not None else image_size
+    side = facts.side(image_size)
     found = read_images(console, data, image_size=side, seed=seed, **loader_options(options))
     show_data(console, found)
     if found.classes != facts.classes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
@@ -28,6 +28,9 @@ PASSING = (
 )
 BYTE = (0.0, 255.0)
 UNIT = (0.0, 1.0)
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,17 @@ class ModelFacts:
             f"input {size}, pixels from {self.low:g} to {self.high:g} ({self.sources[0]}); "
             f"{self.classes} classes, {self.output} ({self.sources[1]})"
         )
+
+    def side(self, asked: T, what: str = "images") -> int | T:
+        """The side of the images: the model's own, or the one asked for where it takes any.
+
+        Raises:
+            CKRMError: a model of images that are not square.
+        """
+        height, width, _ = self.shape
+        if height != width:
+            raise CKRMError(what, expected="a model of square images", received=self.shape)
+        return asked if height is None else height
 
 
 def read_facts(
