@@ -7,28 +7,25 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import keras
 import keras_tuner
 import numpy as np
 
-from ckrm_tf.criteria.registry import signal_rule
 from ckrm_tf.data import Dataset
 from ckrm_tf.data.dataset import Split
 from ckrm_tf.data.folds import search_folds
 from ckrm_tf.data.hold_out import hold_out
 from ckrm_tf.design.cost import Cost
-from ckrm_tf.design.design import Design
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.families.base import Family
-from ckrm_tf.measures.callback import CKRMCallback
 from ckrm_tf.store.journal import Journal
 from ckrm_tf.store.record import FAILED
 from ckrm_tf.store.scores import ScoreBook
-from ckrm_tf.store.weights import WEIGHTS, training_name
-from ckrm_tf.train.gaze import GazeStart, check_gaze, gaze_trainer
+from ckrm_tf.store.weights import WEIGHTS
+from ckrm_tf.train.gaze import GazeStart, check_gaze
 from ckrm_tf.tuning.oracle import CKRMOracle
 from ckrm_tf.tuning.registry import kind, strategy
 from ckrm_tf.tuning.runner import Runner
+from ckrm_tf.tuning.setup import Setup
 from ckrm_tf.tuning.slices import SliceScorer
 from ckrm_tf.tuning.tuner import CKRMTuner
 from search.console import Progress
@@ -40,9 +37,6 @@ HOPELESS = 0.08
 
 # Trials that fail one after the other before the search gives up: something else is wrong then.
 MAX_FAILURES = 5
-
-# Epochs between two measurements for TensorBoard.
-EVERY = 4
 
 
 def data_fingerprint(data: Dataset) -> str:
@@ -82,33 +76,24 @@ def make_runner(
     if progress is not None:
         progress.describe = family.describe
     data, judge = held_out(settings, data)
-    runner = Runner(
+    setup = Setup(
         data,
         settings.recipe,
-        Journal(folder / "trials.jsonl", family),
         family,
-        signals=signal_rule(settings.criterion),
-        weights_dir=folder / WEIGHTS,
-        on_training=progress.on_training if progress else None,
+        settings.criterion,
+        gaze=GazeStart(a=settings.ggcam_a, e=settings.ggcam_e) if settings.ggcam else None,
         folds=search_folds(data, settings.fold_count(data), settings.seed),
         limit=settings.training_timeout,
+        tensorboard=folder / "tensorboard" if settings.tensorboard else None,
+    )
+    runner = setup.runner(
+        Journal(folder / "trials.jsonl", family),
+        folder / WEIGHTS,
+        None if progress is None else lambda d, seed: [progress.epochs(d, seed, settings.epochs)],
+        on_training=progress.on_training if progress else None,
         note=progress.note if progress else warnings.warn,
     )
-
-    def callbacks(design: Design, seed: int) -> list[keras.callbacks.Callback]:
-        found = [progress.epochs(design, seed, settings.epochs)] if progress else []
-        if settings.tensorboard:
-            log_dir = folder / "tensorboard" / training_name(design, seed)
-            found.append(CKRMCallback(every=EVERY, log_dir=log_dir))
-        return found
-
     runner.judge = judge
-    runner.make_callbacks = callbacks
-    if settings.ggcam:
-        start = GazeStart(a=settings.ggcam_a, e=settings.ggcam_e)
-        runner.make_trainer = lambda design, recipe, data: gaze_trainer(
-            lambda: runner.build(design), data, recipe, start
-        )
     return runner
 
 

@@ -1,4 +1,7 @@
-"""Which failures pass: out of memory, a full disk, a file in use. They say nothing of a network."""
+"""Which failures pass: out of memory, a full disk, a file in use, a lost worker.
+
+They say nothing of a network.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import errno
 from collections.abc import Iterator
 
 MEMORY, ROOM, IN_USE = "out of memory", "no room on the disk", "a file in use"
+# Told by the pool whose workers died (`ckrm_tf.cluster.pool`).
+WORKER = "workers that died"
 
 _ERRNO = {
     errno.ENOMEM: MEMORY,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import keras
 from keras_tuner.errors import FatalError
@@ -30,12 +31,29 @@ from ckrm_tf.train.limit import TimedOutError, TimeLimit
 from ckrm_tf.train.recipe import Recipe
 from ckrm_tf.train.trainer import Trainer
 
+if TYPE_CHECKING:
+    from ckrm_tf.tuning.setup import Setup
+
 # Training images on which responses are measured.
 SEEN = 256
 
 
+Wanted = tuple[Design, int, int]
+"""A training: network, seed, epochs."""
+
+
 class NoRoomError(CKRMError, FatalError):
     """The disk is full: the search ends, since no further training could be kept."""
+
+
+class Pool(Protocol):
+    """What trains elsewhere, several at once: `ckrm_tf.cluster.pool.WorkerPool`."""
+
+    def train(self, runner: Runner, design: Design, seed: int, epochs: int) -> None:
+        """Train and hand the outcome to `Runner.take`; returns when that is done."""
+
+    def expect(self, runner: Runner, wanted: Iterable[Wanted]) -> None:
+        """Begin trainings that will be asked for, as soon as there is room."""
 
 
 class Runner:
@@ -57,6 +75,12 @@ class Runner:
             them all see `data`.
         limit: seconds that one training may take, None for no end.
         note: told in a sentence what is trained again, and why; a warning by default.
+
+    Attributes:
+        pool: trains the networks elsewhere; None trains them here, one after the other.
+        setup: from which another process makes a runner like this one; a pool needs it.
+        hints: trainings that may be asked for later, the likeliest first; a pool begins them where
+            it has nothing better to do.
     """
 
     def __init__(
@@ -83,6 +107,10 @@ class Runner:
         self.make_trainer = make_trainer or self.plain_trainer
         self.make_callbacks = make_callbacks or (lambda design, seed: ())
         self.limit, self.note = limit, note
+        self.pool: Pool | None = None
+        self.setup: Setup | None = None
+        self.hints: Iterator[Wanted] = iter(())
+        self._ahead: set[Wanted] = set()
         self._sound: set[tuple[Design, int, int]] = set()
         self._trainer: tuple[Design, Recipe, int | None, Trainer] | None = None
 
@@ -115,9 +143,21 @@ class Runner:
         epochs = epochs or self.recipe.epochs
         known = self._known(design, seed, epochs)
         training = known or self._train(design, seed, epochs)
+        new = known is None or training.key in self._ahead
+        self._ahead.discard(training.key)
         if self.on_training is not None:
-            self.on_training(training, known is None)
+            self.on_training(training, new)
         return training
+
+    def expect(self, trainings: Iterable[tuple[Design, int]]) -> None:
+        """Say which networks and seeds `run` will be asked for: a pool begins them at once."""
+        if self.pool is not None:
+            self.pool.expect(self, [(d, seed, self.recipe.epochs) for d, seed in trainings])
+
+    @property
+    def unused(self) -> int:
+        """Trainings of a pool that were begun ahead, are recorded, and were not asked for yet."""
+        return len(self._ahead)
 
     def _known(self, design: Design, seed: int, epochs: int) -> Training | None:
         """The journal's record, if it still holds."""
@@ -179,6 +219,18 @@ class Runner:
         return found
 
     def _train(self, design: Design, seed: int, epochs: int) -> Training:
+        if self.pool is not None and not self.family.given(design):
+            self.pool.train(self, design, seed, epochs)
+            found = self.journal.find(design, seed, epochs)
+            if found is None:
+                raise CKRMError("pool", expected="a record of the training", received="none")
+            return found
+        training = self.attempt(design, seed, epochs)
+        self._record(training)
+        return self.journal.find(design, seed, epochs) or training
+
+    def attempt(self, design: Design, seed: int, epochs: int) -> Training:
+        """Train here and keep the weights; the record is nowhere written yet."""
         cost = self.family.cost(design)
         started, cpu = time.perf_counter(), time.process_time()
         try:
@@ -186,25 +238,47 @@ class Runner:
         except Exception as error:  # whatever a training dies of is recorded; the search goes on
             if interrupted(error):
                 raise KeyboardInterrupt from error
-            retryable = passing(error)
-            limit = error.limit if isinstance(error, TimedOutError) else None
             self.release()
-            training = Training(
-                design,
-                seed,
-                epochs,
-                FAILED,
-                cost.params,
-                cost.macs,
-                setup_seconds=time.perf_counter() - started,
-                reason=f"{type(error).__name__}: {error}"[:500],
-                retryable=retryable,
-                limit=limit,
-                finished=_now(),
-            )
+            training = self.failed(design, seed, epochs, error)
+            training = replace(training, setup_seconds=time.perf_counter() - started)
         spent = time.process_time() - cpu
-        self._record(replace(training, cpu_seconds=spent, fold=self.fold_of(seed)))
-        return self.journal.find(design, seed, epochs) or training
+        return replace(training, cpu_seconds=spent)
+
+    def failed(self, design: Design, seed: int, epochs: int, error: Exception) -> Training:
+        """The record of a training that died of `error`."""
+        cost = self.family.cost(design)
+        return Training(
+            design,
+            seed,
+            epochs,
+            FAILED,
+            cost.params,
+            cost.macs,
+            reason=f"{type(error).__name__}: {error}"[:500],
+            retryable=passing(error),
+            limit=error.limit if isinstance(error, TimedOutError) else None,
+            finished=_now(),
+            fold=self.fold_of(seed),
+        )
+
+    def take(self, training: Training, weights: bytes | None) -> None:
+        """Keep what was trained elsewhere: the bytes of its weights, then its record.
+
+        Raises:
+            NoRoomError: the disk is full.
+        """
+        path = self.weights_path(*training.key)
+        try:
+            if path is not None and weights is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with whole_file(path) as part:
+                    part.write_bytes(weights)
+        except OSError as error:
+            if passing(error) != ROOM:
+                raise
+            raise no_room(str(self.journal.path.parent), NoRoomError) from error
+        self._record(training)
+        self._ahead.add(training.key)
 
     def _record(self, training: Training) -> None:
         try:
@@ -249,6 +323,7 @@ class Runner:
             measure_seconds=time.perf_counter() - started,
             weights=weights,
             finished=_now(),
+            fold=self.fold_of(seed),
         )
 
     def _time_limit(self) -> list[keras.callbacks.Callback]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,20 @@ import keras_tuner
 from keras_tuner.engine.trial import TrialStatus
 from keras_tuner.errors import FailedTrialError
 
+from ckrm_tf.design.design import Design
 from ckrm_tf.files import first_unused
+from ckrm_tf.judge.select import smallest_acceptable
 from ckrm_tf.store.record import FAILED, Training
+from ckrm_tf.tuning.ahead import Search, ahead
 from ckrm_tf.tuning.alone import check_alone
-from ckrm_tf.tuning.history import outcomes
+from ckrm_tf.tuning.history import Outcome, outcomes
 from ckrm_tf.tuning.metrics import trial_metrics
 from ckrm_tf.tuning.oracle import REPEAT, CKRMOracle
-from ckrm_tf.tuning.runner import Runner
+from ckrm_tf.tuning.runner import Runner, Wanted
 from ckrm_tf.tuning.space import FamilyHyperModel, design_in
+
+# Trainings that are looked ahead, one after the other.
+DEPTH = 3
 
 
 class CKRMTuner(keras_tuner.engine.base_tuner.BaseTuner):
@@ -37,6 +43,7 @@ class CKRMTuner(keras_tuner.engine.base_tuner.BaseTuner):
         hopeless: after the first seed, skip the others when its AUC is further than this below
             that of the first trial; None trains them all.
         extra_metrics: adds metrics of its own, for oracles with another objective.
+        confirm: the seeds that the recommended network will be trained with.
     """
 
     def __init__(
@@ -50,8 +57,10 @@ class CKRMTuner(keras_tuner.engine.base_tuner.BaseTuner):
         penalty: float = 0.0,
         hopeless: float | None = None,
         extra_metrics: Callable[[dict[str, float]], dict[str, float]] | None = None,
+        confirm: Sequence[int] = (),
     ) -> None:
         check_alone()
+        self.confirm = tuple(confirm)
         self.runner, self.seeds, self.penalty = runner, tuple(seeds), penalty
         self.hopeless, self.extra_metrics = hopeless, extra_metrics
         self._bar: float | None = None
@@ -73,7 +82,9 @@ class CKRMTuner(keras_tuner.engine.base_tuner.BaseTuner):
         design = design_in(values, self.runner.family.axes)
         epochs = values.get("tuner/epochs")
         trainings: list[Training] = []
-        for seed in self._seeds_of(values):
+        seeds = self._seeds_of(values)
+        self.runner.hints = self._hints(design, seeds, epochs or self.runner.recipe.epochs)
+        for seed in seeds:
             trainings.append(self.runner.run(design, seed, epochs))
             if self._is_hopeless(trainings[-1]):
                 break
@@ -96,9 +107,45 @@ class CKRMTuner(keras_tuner.engine.base_tuner.BaseTuner):
         except FailedTrialError as error:
             trial.status, trial.message = TrialStatus.FAILED, str(error)
 
+    def _hints(self, design: Design, seeds: Sequence[int], epochs: int) -> Iterator[Wanted]:
+        """Trainings that may be asked for after the first of this trial, the likeliest first.
+
+        Its other seeds; what the oracle may want next; the seeds that confirm the network which
+        would be recommended now; what the oracle may want later; a second seed of the start.
+        """
+        yield from ((design, seed, epochs) for seed in seeds[1:])
+        if not isinstance(self.oracle, CKRMOracle):
+            return
+        full, history = self.runner.recipe.epochs, self.oracle.history()
+        rule, family = self.oracle.rule, self.oracle.family
+        scores = None if self.oracle.scoring is None else self.oracle.scoring.known
+        folds = [self.runner.fold_of(seed) for seed in range(1, len(self.runner.folds) + 1)]
+        left = min(DEPTH, (self.oracle.max_trials or DEPTH) - len(self.oracle.trials))
+        search = Search(self.oracle.strategy, rule, family, scores)
+        for number, step in enumerate(ahead(search, history, design, left, folds or (None,))):
+            for other, tries in step:
+                times = tries // len(self.seeds)
+                yield from ((other, seed, full) for seed in self._seeds(times))
+            if not number:
+                yield from (
+                    (parent, s, full) for parent in self._best(history) for s in self.confirm
+                )
+        yield from ((family.start, s, full) for s in self.confirm[:2])
+
+    def _best(self, history: Sequence[Outcome]) -> list[Design]:
+        """The network that would be recommended now, where there is one."""
+        if not history or history[0].failed:
+            return []
+        found = smallest_acceptable(history, self.oracle.rule.margin)
+        return [] if found is history[0] else [found.design]
+
     def _seeds_of(self, values: dict[str, Any]) -> list[int]:
         """The trial's seeds: a network tried again gets those that follow."""
-        later = values.get(REPEAT, 0) * (max(self.seeds) - min(self.seeds) + 1)
+        return self._seeds(values.get(REPEAT, 0))
+
+    def _seeds(self, times: int) -> list[int]:
+        """The seeds of a network that was tried so many times."""
+        later = times * (max(self.seeds) - min(self.seeds) + 1)
         return [seed + later for seed in self.seeds]
 
     def _is_hopeless(self, training: Training) -> bool:

@@ -1,0 +1,82 @@
+"""What one training takes of a machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ckrm_tf.errors import CKRMError
+
+# Variables of the command that its workers take over.
+INHERITED = ("KERAS_BACKEND", "TF_ENABLE_ONEDNN_OPTS", "TF_CPP_MIN_LOG_LEVEL")
+
+
+@dataclass(frozen=True)
+class Share:
+    """What Ray keeps free for one training.
+
+    Attributes:
+        cpus: cores.
+        gpus: GPUs: a part of one, or a whole number.
+        threads: of TensorFlow.
+    """
+
+    cpus: float = 1
+    gpus: float = 0
+    threads: int = 1
+
+    def environment(self) -> dict[str, str]:
+        """The variables of a worker."""
+        threads = str(self.threads)
+        return {name: os.environ[name] for name in INHERITED if name in os.environ} | {
+            "TF_NUM_INTRAOP_THREADS": threads,
+            "TF_NUM_INTEROP_THREADS": threads,
+            "OMP_NUM_THREADS": threads,
+            # Several workers, and the command itself, may share one GPU.
+            "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+        }
+
+    def fit(self, resources: Mapping[str, float]) -> int:
+        """How many trainings there is room for on a machine with these resources.
+
+        >>> Share(cpus=2, gpus=0.5).fit({"CPU": 16, "GPU": 2})
+        4
+        """
+        found = resources.get("CPU", 0) // self.cpus
+        if self.gpus:
+            whole = resources.get("GPU", 0)
+            # Two halves lie on one GPU, two shares of .6 do not.
+            on_gpus = whole // self.gpus if self.gpus >= 1 else int(whole) * (1 // self.gpus)
+            found = min(found, on_gpus)
+        return int(found)
+
+
+def local_share(workers: int, gpus: float, asked: float | None) -> Share:
+    """The share of each of so many workers on this machine.
+
+    Args:
+        workers: on it.
+        gpus: that Ray found.
+        asked: GPUs of a training; None: one, or less where there are fewer than workers.
+
+    Raises:
+        CKRMError: more GPUs than there are.
+    """
+    threads = max(1, _cores() // workers)
+    share = min(1.0, int(gpus) / workers) if asked is None else asked
+    if share > gpus:
+        raise CKRMError("--gpus-per-training", expected=f"at most {gpus:g}", received=share)
+    return Share(1, share, threads)
+
+
+def cluster_share(nodes: Iterable[Mapping[str, Any]], asked: float | None) -> Share:
+    """The share of a training on a cluster: one core, and a GPU where it has any."""
+    gpus = any(node.get("GPU", 0) for node in nodes)
+    return Share(1, float(gpus) if asked is None else asked, 1)
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
