@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import json
 import math
 import typing
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pandas as pd
 from rich.console import Console
@@ -53,8 +55,13 @@ from search.settings import (
     setting_flags,
     settings_of,
 )
+from search.side_by_side import side_by_side
 from search.strategies import SEED_STRIDE, check_strategy, make_strategy
 from search.values import typed
+from search.workers import check_workers, hired, put_to_work
+
+if TYPE_CHECKING:
+    from ckrm_tf.cluster.pool import WorkerPool
 
 RANGES: dict[str, tuple[float, float]] = {
     "trainings": (1, 1_000_000),
@@ -160,6 +167,7 @@ def compare(config: str | None = None, **flags: Annotated[Any, compare_flags]) -
     """
     options, settings = load_options(config, flags)
     check_alone()
+    check_workers(settings)
     with owned(settings.out):
         _compare(options, settings)
 
@@ -185,14 +193,92 @@ def _compare(options: Options, settings: Settings) -> None:
     )
     # All strategies train on the same images: those kept apart for scores are kept from each.
     runner = make_runner(replace(settings, strategy=PROPOSING), data, folder, None)
+    with hired(console, settings) as pool:
+        if pool is None:
+            found = _one_by_one(console, options, settings, data, runner, folder)
+        else:
+            found = _at_once(console, pool, options, settings, data, runner, folder)
+        _conclude(console, pool, options, settings, data, folder, found)
+
+
+def _one_by_one(
+    console: Console,
+    options: Options,
+    settings: Settings,
+    data: Dataset,
+    runner: Runner,
+    folder: Path,
+) -> Found:
+    """All searches one after the other."""
     found: Found = {name: [] for name in options.strategies}
     # Repeat by repeat, so that a run cut short has something of every strategy.
     for repeat in range(options.repeats):
         for name in options.strategies:
-            found[name].append(
-                run_strategy(console, name, repeat, options, settings, data, runner, folder)
-            )
-        write_tables(folder, options, settings, make_runs(found, settings, family))
+            with _progress(console, name, repeat, options, settings) as progress:
+                console.rule(f"{name}, repeat {repeat + 1} of {options.repeats}", align="left")
+                trainings = run_strategy(
+                    progress, name, repeat, options, settings, data, runner, folder
+                )
+            found[name].append(trainings)
+        write_tables(folder, options, settings, make_runs(found, settings, runner.family))
+    return found
+
+
+def _at_once(
+    console: Console,
+    pool: WorkerPool,
+    options: Options,
+    settings: Settings,
+    data: Dataset,
+    runner: Runner,
+    folder: Path,
+) -> Found:
+    """All searches at once on the workers of a pool; each line says whose it is."""
+
+    def search(name: str, repeat: int) -> list[Training]:
+        label = f"{name} {repeat + 1}  "
+        with _progress(console, name, repeat, options, settings, label) as progress:
+            # One journal for all; each search hears of its own trainings.
+            mine = copy.copy(runner)
+            return run_strategy(progress, name, repeat, options, settings, data, mine, folder)
+
+    with Progress(console, None, settings.margin) as shared:
+        put_to_work(pool, runner, shared)
+        found = side_by_side(
+            pool,
+            (
+                ((name, repeat), functools.partial(search, name, repeat))
+                for repeat in range(options.repeats)
+                for name in options.strategies
+            ),
+        )
+    return {n: [found[n, r] for r in range(options.repeats)] for n in options.strategies}
+
+
+def _progress(
+    console: Console,
+    name: str,
+    repeat: int,
+    options: Options,
+    settings: Settings,
+    label: str = "",
+) -> Progress:
+    # Hyperband trains more networks for fewer epochs.
+    known = None if name == "hyperband" else options.budget(name) // settings.seeds
+    return Progress(console, known, settings.margin, settings.seeds, label, live=not label)
+
+
+def _conclude(
+    console: Console,
+    pool: WorkerPool | None,
+    options: Options,
+    settings: Settings,
+    data: Dataset,
+    folder: Path,
+    found: Found,
+) -> None:
+    """Tables and plots, and what of the comparison holds over new seeds."""
+    family = settings.network(data.input_shape, data.classes)
     runs = make_runs(found, settings, family)
     summary = write_tables(folder, options, settings, runs)
     plot_all(runs, folder, options.trainings, settings.margin)
@@ -201,16 +287,16 @@ def _compare(options: Options, settings: Settings) -> None:
     if options.hold:
         seeds = range(first, first + options.hold)
         budgets = {name: options.looked_at(name) for name in found}
-        held = confirm_all(console, settings, data, folder, found, seeds, budgets)
+        held = confirm_all(console, settings, data, folder, found, seeds, budgets, pool)
         keep_report(folder, "confirmed", held)
         show_confirmed(console, held)
     if options.final:
         seeds = range(first, first + options.final)
-        finish(console, settings, data, folder, found, seeds)
+        finish(console, settings, data, folder, found, seeds, pool)
 
 
 def run_strategy(
-    console: Console,
+    progress: Progress,
     name: str,
     repeat: int,
     options: Options,
@@ -223,31 +309,28 @@ def run_strategy(
     networks = options.budget(name) // settings.seeds
     # Repeats share no training seed, and all strategies of a repeat share theirs.
     mine = replace(settings, seed=settings.seed + repeat * settings.most_seeds)
-    console.rule(f"{name}, repeat {repeat + 1} of {options.repeats}", align="left")
-    # Hyperband trains more networks for fewer epochs.
-    known = None if name == "hyperband" else networks
-    with Progress(console, known, settings.margin, settings.seeds) as progress:
-        oracle, metrics = make_strategy(name, mine, data, networks)
-        scoring = None
-        if isinstance(oracle, CKRMOracle):
-            file = f"scores_{name}_{repeat + 1}.jsonl"
-            named = replace(mine, strategy=name)
-            scoring = make_scoring(named, folder, runner, progress, file)
-            oracle.scoring, oracle.note = scoring, progress.note
-        priced, paid = [], 0.0
+    progress.describe = runner.family.describe
+    oracle, metrics = make_strategy(name, mine, data, networks)
+    scoring = None
+    if isinstance(oracle, CKRMOracle):
+        file = f"scores_{name}_{repeat + 1}.jsonl"
+        named = replace(mine, strategy=name)
+        scoring = make_scoring(named, folder, runner, progress, file)
+        oracle.scoring, oracle.note = scoring, progress.note
+    priced, paid = [], 0.0
 
-        def on_training(training: Training, new: bool) -> None:
-            # What scores cost is paid by the training that they led to.
-            nonlocal paid
-            spent = scoring.book.cpu_seconds if scoring is not None else 0.0
-            whole = training.cpu_seconds + spent - paid
-            priced.append(replace(training, cpu_seconds=whole))
-            paid = spent
-            progress.on_training(training, new)
+    def on_training(training: Training, new: bool) -> None:
+        # What scores cost is paid by the training that they led to.
+        nonlocal paid
+        spent = scoring.book.cpu_seconds if scoring is not None else 0.0
+        whole = training.cpu_seconds + spent - paid
+        priced.append(replace(training, cpu_seconds=whole))
+        paid = spent
+        progress.on_training(training, new)
 
-        runner.on_training = on_training
-        tuner = make_tuner(mine, oracle, runner, folder, extra_metrics=metrics)
-        search_all(tuner, progress)
+    runner.on_training = on_training
+    tuner = make_tuner(mine, oracle, runner, folder, extra_metrics=metrics)
+    search_all(tuner, progress)
     return priced
 
 

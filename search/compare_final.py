@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -20,6 +20,10 @@ from search.final_stats import ARMS, keep_report, show_final
 from search.retrain import confirmed
 from search.session import make_runner
 from search.settings import Settings
+from search.workers import put_to_work
+
+if TYPE_CHECKING:
+    from ckrm_tf.cluster.pool import WorkerPool
 
 Found = dict[str, list[list[Training]]]
 """Trainings by strategy and repeat."""
@@ -55,6 +59,7 @@ def confirm_all(
     found: Found,
     seeds: Sequence[int],
     budgets: Mapping[str, Sequence[int]],
+    pool: WorkerPool | None = None,
 ) -> dict[str, Any]:
     """For each strategy, budget and repeat, the smallest network that holds over new seeds.
 
@@ -66,6 +71,7 @@ def confirm_all(
         found: trainings by strategy and repeat.
         seeds: that no repeat has used.
         budgets: by strategy, the full trainings after which it is looked at.
+        pool: trains the seeds of a network at once.
 
     Returns:
         Plain values: the seeds, and by strategy and budget the designs, parameters and
@@ -74,6 +80,7 @@ def confirm_all(
     held: dict[str, Any] = {name: {} for name in found}
     with Progress(console, None, settings.margin, len(seeds)) as progress, progress.confirming():
         runner = make_runner(settings, data, folder / FOLDER, progress)
+        put_to_work(pool, runner, progress)
         for name, repeats in found.items():
             for budget in budgets[name]:
                 title = f"{name}, {budget} trainings: {len(seeds)} new seed(s)"
@@ -100,11 +107,13 @@ def finish(
     folder: Path,
     found: Found,
     seeds: Sequence[int],
+    pool: WorkerPool | None = None,
 ) -> None:
     """Retrain the guided search's best network and the start with new seeds; open the test split.
 
     Args:
         seeds: that no repeat has used, so that none was chosen for its luck.
+        pool: as for `confirm_all`.
     """
     lead = "ckrm" if "ckrm" in found else next(iter(found))
     # The repeats share no seed: together they are one history with more seeds a network.
@@ -112,6 +121,7 @@ def finish(
     console.rule(f"final: {len(seeds)} new seed(s)", align="left")
     with Progress(console, len(ARMS), settings.margin, len(seeds)) as progress:
         runner = make_runner(settings, data, folder / FOLDER, progress)
+        put_to_work(pool, runner, progress)
         with progress.confirming():
             best = confirmed(runner, history, seeds, settings.margin)
         start = runner.family.start

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ckrm_tf.data import Dataset, load_dataset
 from ckrm_tf.design.design import Design
@@ -20,8 +21,13 @@ from ckrm_tf.tuning.answers import Score
 from ckrm_tf.tuning.history import Outcome
 from search.settings import Settings
 
+if TYPE_CHECKING:
+    from ckrm_tf.cluster.crew import Slot
+
 # Between two plain lines about one training, or about the images that are read.
 PLAIN_SECONDS = 60
+# Workers that a plain line names.
+MOST_TOLD = 8
 
 
 def duration(seconds: float) -> str:
@@ -89,15 +95,26 @@ class Progress:
         trials: how many the search will make, or None where that is not known beforehand.
         margin: what counts as an acceptable AUC.
         seeds: trainings of a trial.
+        label: before each line, where several searches share the screen.
+        live: keep a status line, where it is a terminal; one `Progress` of several at once may.
     """
 
-    def __init__(self, console: Console, trials: int | None, margin: float, seeds: int = 1) -> None:
+    def __init__(
+        self,
+        console: Console,
+        trials: int | None,
+        margin: float,
+        seeds: int = 1,
+        label: str = "",
+        live: bool = True,
+    ) -> None:
+        self.label = label
         self.console, self.trials, self.margin, self.seeds = console, trials, margin, seeds
         self.describe: Callable[[Design], str] = str
         self.done = 0
         self.trainings: list[Training] = []
         self.new_seconds: list[float] = []
-        self.status = console.status("preparing") if console.is_terminal else None
+        self.status = console.status("preparing") if console.is_terminal and live else None
         self._confirming = False
         self.scored = 0
         self._shown = time.perf_counter()
@@ -161,6 +178,29 @@ class Progress:
             self._shown = time.perf_counter()
             self.console.print(f"    {text}", highlight=False, soft_wrap=True)
 
+    def workers(self, slots: Sequence[Slot]) -> None:
+        """Show what each worker does; a plain line once a minute at most."""
+        told = [self._work(slot) for slot in slots]
+        if self.status is not None:
+            head = ", ".join(p for p in (self._number(), self._left()) if p)
+            self.status.update(Text("\n".join([head, *told])))
+        elif time.perf_counter() - self._shown > PLAIN_SECONDS:
+            self._shown = time.perf_counter()
+            self.console.print(
+                f"    {len(told)} workers: {'; '.join(told[:MOST_TOLD])}",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
+            )
+
+    def _work(self, slot: Slot) -> str:
+        if slot.starting is not None:
+            return f"worker {slot.number} starts"
+        if slot.job is None:
+            return f"worker {slot.number} is idle"
+        ahead = ", ahead" if slot.job.ahead else ""
+        return f"worker {slot.number}: {slot.job}, epoch {slot.epoch}/{slot.job.epochs}{ahead}"
+
     def _left(self) -> str:
         """The time left, or nothing where it cannot be told.
 
@@ -181,7 +221,7 @@ class Progress:
         return f"{self.done:>3}/{self.trials}" if known else f"{self.done:>3}"
 
     def _line(self, t: Training, new: bool) -> str:
-        head = f"{self._number()} seed {t.seed} {self.describe(t.design)}  "
+        head = f"{self.label}{self._number()} seed {t.seed} {self.describe(t.design)}  "
         head += f"{count(t.params):>7} params"
         if t.status == FAILED:
             return f"{head}  failed: {t.reason}"

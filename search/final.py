@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from rich.console import Console
 
@@ -37,6 +37,10 @@ from search.run_folder import read_run
 from search.session import check_fit, data_fingerprint, make_runner
 from search.settings import Settings, option_flags
 from search.values import typed
+from search.workers import check_workers, hired, put_to_work
+
+if TYPE_CHECKING:
+    from ckrm_tf.cluster.pool import WorkerPool
 
 # Of cross-validation: with one training a fold the verdict is too cautious (docs/results.md).
 FOLDS = 10
@@ -72,6 +76,7 @@ def final_comparison(
         CKRMError: a training failed, or its weights are gone.
     """
     networks = (start, candidate)
+    runner.expect((design, seed) for design in networks for seed in seeds)
     for design in networks:
         train_all(runner, design, seeds)
     report: dict[str, Any] = {"margin": margin, "seeds": list(seeds)}
@@ -93,6 +98,9 @@ def final(
     first: int = 1,
     widths: str | Mapping | None = None,
     folds: int = FOLDS,
+    workers: int | None = None,
+    cluster: str | None = None,
+    gpus_per_training: float | None = None,
     **options: Annotated[Any, option_flags],
 ) -> None:
     """Retrain the recommended and the starting network of a finished search; open the test split.
@@ -110,6 +118,10 @@ def final(
             not seen it; writes folds10.json for 10. More images, a narrower interval. Patients
             stay whole where they are known; else images are dealt out one by one. 0: on the test
             split alone; writes final.json.
+        workers: worker processes on this machine, or the most of them on a cluster; needs the extra
+            `cluster`, as the next two do.
+        cluster: the address of a Ray cluster that runs: auto, HOST:6379, ray://HOST:10001.
+        gpus_per_training: share of a GPU, as for `search.run`.
         options: of the data, where they lie elsewhere now; --help lists them.
     """
     place = Path(str(folder)).expanduser()
@@ -118,7 +130,12 @@ def final(
     ranges = {"seeds": (1, 1_000), "first": (0, 2**31 - 1), "folds": (0, 1_000)}
     for name, value in (("seeds", seeds), ("first", first), ("folds", folds)):
         check_ranges({name: typed(f"--{name}", value, int)}, ranges)
+    check_ranges({"workers": workers, "gpus_per_training": gpus_per_training})
     settings, pixels = read_run(place, options)
+    settings = replace(
+        settings, workers=workers, cluster=cluster, gpus_per_training=gpus_per_training
+    )
+    check_workers(settings)
     if folds == 1:
         raise CKRMError("--folds", expected="0, or at least 2", received=folds)
     with owned(place):
@@ -156,24 +173,26 @@ def _judge(
     start = family.start
     told = check_room(place, family.cost(start).params, len(ARMS) * seeds * max(1, folds))
     console.print(f"room      {told}", highlight=False)
-    with Progress(console, len(ARMS), margin, seeds) as progress:
-        runner = make_runner(settings, data, place, progress)
-        if widths is None:
-            with progress.confirming():
-                best = _candidate(settings, runner, numbers)
-        else:
-            best = _read(widths, family)
-        if parts is None:
-            report = final_comparison(data, runner, start, best, numbers, margin)
-    if parts is not None:
-        with Progress(console, len(ARMS) * folds, margin, seeds) as progress:
-            runners = _fold_runners(console, settings, parts, place / f"folds{folds}", progress)
-            report = {
-                "margin": margin,
-                "seeds": list(numbers),
-                **describe_arms(family, (start, best)),
-                "folds": fold_comparison(runners, start, best, numbers, margin),
-            }
+    with hired(console, settings) as pool:
+        with Progress(console, len(ARMS), margin, seeds) as progress:
+            runner = put_to_work(pool, make_runner(settings, data, place, progress), progress)
+            if widths is None:
+                with progress.confirming():
+                    best = _candidate(settings, runner, numbers)
+            else:
+                best = _read(widths, family)
+            if parts is None:
+                report = final_comparison(data, runner, start, best, numbers, margin)
+        if parts is not None:
+            with Progress(console, len(ARMS) * folds, margin, seeds) as progress:
+                within = place / f"folds{folds}"
+                runners = _fold_runners(console, settings, parts, within, progress, pool)
+                report = {
+                    "margin": margin,
+                    "seeds": list(numbers),
+                    **describe_arms(family, (start, best)),
+                    "folds": fold_comparison(runners, start, best, numbers, margin),
+                }
     path = keep_report(place, f"folds{folds}" if folds else "final", report)
     log_opening(place, best, path.name)
     show_final(console, report)
@@ -203,6 +222,7 @@ def _fold_runners(
     parts: Iterable[Dataset],
     folder: Path,
     progress: Progress,
+    pool: WorkerPool | None,
 ) -> Iterator[Runner]:
     """One runner a fold, each with a folder of its own that is bound to the fold's images."""
     for number, part in enumerate(parts, start=1):
@@ -211,7 +231,7 @@ def _fold_runners(
         place = open_folder(str(folder / f"fold{number}"), {"pixels": data_fingerprint(part)})
         # Nothing is chosen here any more: all images but the judged ones are trained on.
         whole = replace(settings, score_share=0.0, folds=0)
-        yield make_runner(whole, part, place, progress)
+        yield put_to_work(pool, make_runner(whole, part, place, progress), progress)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,12 +41,26 @@ def fold_comparison(
     found: dict[str, list[np.ndarray]] = {arm: [] for arm in ARMS}
     labels, place = [], []
     names: tuple[str, ...] = ()
-    for number, runner in enumerate(runners):
+    networks = (start, candidate)
+    for number, runner in enumerate(_begun(runners, networks, seeds)):
         test, names = runner.data.test, runner.data.class_names
-        for arm, design in zip(ARMS, (start, candidate), strict=True):
+        for arm, design in zip(ARMS, networks, strict=True):
             train_all(runner, design, seeds)
             found[arm].append(probabilities(runner, design, seeds, test))
         labels.append(test.labels)
         place.append(np.full(len(test), number))
     joined = {arm: np.concatenate(parts, axis=1) for arm, parts in found.items()}
     return compare_on(np.concatenate(labels), joined, names, margin, np.concatenate(place))
+
+
+def _begun(
+    runners: Iterable[Runner], networks: Sequence[Design], seeds: Sequence[int]
+) -> Iterator[Runner]:
+    """The runners one after the other; where a pool has room, those that follow begin already."""
+    ahead: deque[Runner] = deque()
+    for runner in runners:
+        runner.expect((design, seed) for design in networks for seed in seeds)
+        ahead.append(runner)
+        while ahead and not (runner.pool is not None and runner.pool.room):
+            yield ahead.popleft()
+    yield from ahead

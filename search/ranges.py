@@ -33,6 +33,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "shift": (0, 16_384),
     "multiple": (1, 65_536),
     "training_timeout": (0.001, 1_000_000_000),
+    "workers": (1, 100_000),
+    "gpus_per_training": (0, 1_024),
 }
 
 # A network of more stages has no pixel left.

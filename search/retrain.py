@@ -24,6 +24,7 @@ def train_all(runner: Runner, design: Design, seeds: Sequence[int]) -> list[floa
     Raises:
         CKRMError: when a training failed.
     """
+    runner.expect((design, seed) for seed in seeds)
     found = [runner.run(design, seed) for seed in seeds]
     runner.release()
     for training in found:
@@ -39,6 +40,7 @@ def train_all(runner: Runner, design: Design, seeds: Sequence[int]) -> list[floa
 
 def retrained(runner: Runner, outcome: Outcome, seeds: Sequence[int]) -> Outcome:
     """A network's AUC over the given seeds, trained or looked up; failed seeds are left out."""
+    runner.expect((outcome.design, seed) for seed in seeds)
     trainings = [runner.run(outcome.design, seed) for seed in seeds]
     runner.release()
     done = [t for t in trainings if t.val_auc is not None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,7 +23,7 @@ from ckrm_tf.store.owner import owned
 from ckrm_tf.train.deterministic import prepare
 from ckrm_tf.tuning.alone import check_alone
 from ckrm_tf.tuning.history import Outcome, outcomes
-from ckrm_tf.tuning.runner import Runner
+from ckrm_tf.tuning.runner import Runner, Wanted
 from search.brought import bring
 from search.cli import main
 from search.console import Progress, count, read_data, show_data, show_trials
@@ -42,6 +43,7 @@ from search.session import (
 )
 from search.settings import Settings, load_settings, run_flags
 from search.verdict import verdicts, weights_of
+from search.workers import check_workers, hired, put_to_work
 
 
 def run(config: str | None = None, **flags: Annotated[Any, run_flags]) -> None:
@@ -56,6 +58,7 @@ def run(config: str | None = None, **flags: Annotated[Any, run_flags]) -> None:
     """
     settings = load_settings(config, flags)
     check_alone()
+    check_workers(settings)
     with owned(settings.out):
         _search(settings)
 
@@ -105,12 +108,16 @@ def _search(settings: Settings) -> None:
         f"room      {told}",
         highlight=False,
     )
-    with Progress(console, settings.trials, settings.margin, settings.seeds) as progress:
-        runner = make_runner(settings, data, folder, progress, family)
+    with (
+        hired(console, settings) as pool,
+        Progress(console, settings.trials, settings.margin, settings.seeds) as progress,
+    ):
+        runner = put_to_work(pool, make_runner(settings, data, folder, progress, family), progress)
         oracle = make_oracle(settings, data, family)
         oracle.scoring = make_scoring(settings, folder, runner, progress)
         oracle.note = progress.note
-        tuner = make_tuner(settings, oracle, runner, folder)
+        confirm = range(settings.seed, settings.seed + settings.confirm)
+        tuner = make_tuner(settings, oracle, runner, folder, confirm=confirm)
         search_all(tuner, progress)
         trials, history = progress.done, outcomes(progress.trainings)
         with progress.confirming():
@@ -138,12 +145,23 @@ def recommend(
         return retrained(runner, start, seeds[:2])
 
     given = runner.family.given(history[0].design)
+    runner.hints = _hints(settings, history, seeds)
     return select.recommend(
         history,
         settings.margin,
         lambda outcome: retrained(runner, outcome, seeds),
         None if given else start_again,
     )
+
+
+def _hints(settings: Settings, history: list[Outcome], seeds: range) -> Iterator[Wanted]:
+    """What may be asked for while the recommendation is confirmed: the start, then the larger."""
+    good = sorted(
+        (o for o in history[1:] if select.acceptable(o, history, settings.margin)),
+        key=lambda o: o.params,
+    )
+    yield from ((history[0].design, seed, settings.epochs) for seed in seeds[:2])
+    yield from ((o.design, seed, settings.epochs) for o in good for seed in seeds)
 
 
 def finish(

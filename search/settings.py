@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from ckrm_tf.cluster.share import check_gpus
 from ckrm_tf.criteria.registry import signal_rule
 from ckrm_tf.data import EGD_PREFIX, Dataset
 from ckrm_tf.data.folds import most_folds
@@ -33,6 +34,9 @@ CHOICES = {
 
 # Settings that may change between a run and its continuation: none changes a training's result.
 FREE = ("trials", "out", "tensorboard", "penalty", "no_test", "training_timeout")
+
+# Where trainings run. No result says it, so it may change at any time and is not recorded.
+WHERE = ("workers", "cluster", "gpus_per_training")
 
 # Settings that only a search over a given model has.
 OF_MODEL = (
@@ -86,6 +90,9 @@ class Settings:
     shift: int
     deterministic: bool
     training_timeout: float | None
+    workers: int | None
+    cluster: str | None
+    gpus_per_training: float | None
     out: str
     tensorboard: bool
     model: str | None
@@ -128,6 +135,7 @@ class Settings:
                 "--blocks", expected=f"at most {MOST_STAGES} stages", received=len(self.blocks)
             )
         check_data_flags(self.data, self.options)
+        check_gpus(self.gpus_per_training)
         # Built here so that a bad value is refused before any data are read.
         self.rule, self.recipe, self.network(ANY_INPUT, 2).start
 
@@ -202,7 +210,7 @@ class Settings:
         return {
             k.rstrip("_"): list(v) if isinstance(v, tuple) else v
             for k, v in values.items()
-            if k not in (*FREE, *unused)
+            if k not in (*FREE, *WHERE, *unused)
         }
 
     @property

@@ -34,12 +34,8 @@ LONGEST = 24
 PATIENCE = 30.0
 
 
-def load_ray(local: bool = True) -> Any:
-    """The module; the environment of a local Ray is set first, since importing reads it.
-
-    Raises:
-        CKRMError: it is not installed.
-    """
+def check_ray() -> None:
+    """Raise a `CKRMError` where Ray is not installed."""
     if importlib.util.find_spec("ray") is None:
         raise CKRMError(
             "--workers and --cluster",
@@ -47,6 +43,15 @@ def load_ray(local: bool = True) -> Any:
             received="an environment without it",
             hint="Install the extra: pip install 'ckrm-tf[cluster]'.",
         )
+
+
+def load_ray(local: bool = True) -> Any:
+    """The module; the environment of a local Ray is set first, since importing reads it.
+
+    Raises:
+        CKRMError: it is not installed.
+    """
+    check_ray()
     if local and "ray" not in sys.modules:
         # Read again whenever Ray talks to itself, so they stay; what the user has set is kept.
         for name, value in {**LOCAL, TOKEN: secrets.token_hex(32)}.items():

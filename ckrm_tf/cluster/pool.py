@@ -115,8 +115,8 @@ class WorkerPool:
 
     @property
     def room(self) -> bool:
-        """Whether a worker has nothing to do, or will have."""
-        return len(self.jobs.all) < self.crew.size()
+        """Whether a worker has nothing to do, or will have after its present training."""
+        return len(self.jobs.queue) < self.crew.size()
 
     def _step(self) -> None:
         """Whatever can be done now."""

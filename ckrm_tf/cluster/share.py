@@ -77,6 +77,14 @@ def cluster_share(nodes: Iterable[Mapping[str, Any]], asked: float | None) -> Sh
     return Share(1, float(gpus) if asked is None else asked, 1)
 
 
+def check_gpus(asked: float | None) -> None:
+    """Raise a `CKRMError` for a share of a GPU that Ray cannot give: 1.5 of them."""
+    if asked is not None and asked > 1 and asked != int(asked):
+        raise CKRMError(
+            "--gpus-per-training", expected="a part of one GPU, or whole ones", received=asked
+        )
+
+
 def _cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -55,6 +55,10 @@ class Pool(Protocol):
     def expect(self, runner: Runner, wanted: Iterable[Wanted]) -> None:
         """Begin trainings that will be asked for, as soon as there is room."""
 
+    @property
+    def room(self) -> bool:
+        """Whether more trainings could be begun soon than are known of."""
+
 
 class Runner:
     """Trains networks of one search and keeps its journal.
