@@ -75,8 +75,8 @@ def hired(console: Console, settings: Settings) -> Iterator[WorkerPool | None]:
             yield pool
         if pool.begun_ahead:
             console.print(
-                f"ahead     {pool.begun_ahead} trainings were begun before they were asked for, "
-                "by workers that were idle",
+                f"ahead     {pool.begun_ahead} trainings were begun on a guess by idle workers; "
+                "what nobody asked for is in ahead.jsonl",
                 highlight=False,
             )
 

@@ -19,7 +19,8 @@ class Job:
     Attributes:
         runner: it is recorded by.
         design, seed, epochs: of the training.
-        ahead: it was begun before anybody asked for it.
+        ahead: it was begun on a guess.
+        asked: somebody waits for it.
         causes: of the deaths of the workers that had it.
         done: it is recorded.
     """
@@ -29,6 +30,7 @@ class Job:
     seed: int
     epochs: int
     ahead: bool = False
+    asked: bool = False
     causes: list[str] = field(default_factory=list)
     done: bool = False
 
@@ -52,6 +54,7 @@ class Jobs:
     def ask(self, runner: Runner, wanted: Wanted) -> Job:
         """The job of a training that somebody waits for: the first of the queue, unless it runs."""
         job = self._job(runner, wanted)
+        job.asked = True
         if job in self.queue:
             self.queue.remove(job)
             self.queue.insert(0, job)
@@ -99,5 +102,6 @@ class Jobs:
         return (
             Job(runner, *wanted).key not in self.all
             and runner.journal.find(*wanted) is None
+            and runner.ahead.find(*wanted) is None
             and not runner.family.given(wanted[0])
         )

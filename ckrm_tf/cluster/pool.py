@@ -60,7 +60,7 @@ class WorkerPool:
         turn: where several searches share the pool, each in a thread, the lock that the one which
             is at work holds; it is free while all of them wait.
         finished, received: trainings that came back, and the bytes of their weights.
-        begun_ahead: trainings that were begun before anybody asked for them.
+        begun_ahead: trainings that were begun on a guess of what will be asked for.
         lost: workers that died with a training.
     """
 
@@ -212,7 +212,7 @@ class WorkerPool:
         self._keep(job, training, weights)
 
     def _keep(self, job: Job, training: Training, weights: bytes | None) -> None:
-        job.runner.take(training, weights)
+        job.runner.take(training, weights, job.asked)
         self.jobs.end(job)
 
     def _lose(self, job: Job, slot: Slot, why: str) -> None:

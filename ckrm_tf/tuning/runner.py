@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 # Training images on which responses are measured.
 SEEN = 256
+# The file of trainings that a pool began ahead, beside the journal.
+AHEAD = "ahead.jsonl"
 
 
 Wanted = tuple[Design, int, int]
@@ -114,7 +116,10 @@ class Runner:
         self.pool: Pool | None = None
         self.setup: Setup | None = None
         self.hints: Iterator[Wanted] = iter(())
-        self._ahead: set[Wanted] = set()
+        # What was trained before anybody asked for it waits here: the journal stays that of a
+        # search without a pool, line by line.
+        self.ahead = Journal(self.journal.path.with_name(AHEAD), family)
+        self._from_ahead: set[Wanted] = set()
         self._sound: set[tuple[Design, int, int]] = set()
         self._trainer: tuple[Design, Recipe, int | None, Trainer] | None = None
 
@@ -147,8 +152,8 @@ class Runner:
         epochs = epochs or self.recipe.epochs
         known = self._known(design, seed, epochs)
         training = known or self._train(design, seed, epochs)
-        new = known is None or training.key in self._ahead
-        self._ahead.discard(training.key)
+        new = known is None or training.key in self._from_ahead
+        self._from_ahead.discard(training.key)
         if self.on_training is not None:
             self.on_training(training, new)
         return training
@@ -158,16 +163,11 @@ class Runner:
         if self.pool is not None:
             self.pool.expect(self, [(d, seed, self.recipe.epochs) for d, seed in trainings])
 
-    @property
-    def unused(self) -> int:
-        """Trainings of a pool that were begun ahead, are recorded, and were not asked for yet."""
-        return len(self._ahead)
-
     def _known(self, design: Design, seed: int, epochs: int) -> Training | None:
         """The journal's record, if it still holds."""
         found = self.journal.find(design, seed, epochs)
         if found is None:
-            return None
+            return self._asked_now(self.ahead.find(design, seed, epochs))
         if found.status == COMPLETED:
             why = None if self._has_weights(found) else "its weights are not those recorded"
         elif self.journal.is_new(found):
@@ -182,6 +182,18 @@ class Runner:
             return found
         self.note(f"{self.family.describe(design)}, seed {seed}, is trained again: {why}")
         return None
+
+    def _asked_now(self, found: Training | None) -> Training | None:
+        """Enter what was trained ahead in the journal, if it holds; the record."""
+        if found is None:
+            return None
+        new = self.ahead.is_new(found)
+        if not (self._has_weights(found) if found.status == COMPLETED else new):
+            return None
+        self._record(found)
+        if new:
+            self._from_ahead.add(found.key)
+        return found
 
     def _has_weights(self, training: Training) -> bool:
         """Whether the weights are those of the record; earlier versions recorded no checksum."""
@@ -265,8 +277,13 @@ class Runner:
             fold=self.fold_of(seed),
         )
 
-    def take(self, training: Training, weights: bytes | None) -> None:
+    def take(self, training: Training, weights: bytes | None, asked: bool = True) -> None:
         """Keep what was trained elsewhere: the bytes of its weights, then its record.
+
+        Args:
+            training: the record.
+            weights: the bytes of the file, None where none are kept.
+            asked: somebody waits for it; else it is recorded apart until somebody does.
 
         Raises:
             NoRoomError: the disk is full.
@@ -281,12 +298,11 @@ class Runner:
             if passing(error) != ROOM:
                 raise
             raise no_room(str(self.journal.path.parent), NoRoomError) from error
-        self._record(training)
-        self._ahead.add(training.key)
+        self._record(training, self.journal if asked else self.ahead)
 
-    def _record(self, training: Training) -> None:
+    def _record(self, training: Training, journal: Journal | None = None) -> None:
         try:
-            self.journal.append(training)
+            (journal or self.journal).append(training)
         except OSError as error:
             if passing(error) != ROOM:
                 raise
