@@ -19,7 +19,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 from ckrm_tf import CKRMCallback, load_dataset, resnet
 from ckrm_tf.train.trainer import Trainer
-from search.session import EVERY
+from ckrm_tf.tuning.setup import EVERY
 from search.settings import load_settings
 
 

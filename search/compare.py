@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import functools
 import json
 import math
 import typing
@@ -22,28 +20,23 @@ from ckrm_tf.families.base import Family
 from ckrm_tf.files import write_atomically
 from ckrm_tf.store.folder import fresh_sessions, open_folder
 from ckrm_tf.store.owner import owned
-from ckrm_tf.store.record import Training
 from ckrm_tf.train.deterministic import prepare
 from ckrm_tf.tuning.alone import check_alone
-from ckrm_tf.tuning.oracle import CKRMOracle
-from ckrm_tf.tuning.runner import Runner
 from search.cli import main
 from search.compare_final import Found, confirm_all, finish
 from search.compare_plots import plot_all
 from search.compare_rows import make_rows
 from search.compare_screen import show_confirmed, show_summary
+from search.compare_searches import all_searches
 from search.compare_tables import EARLY, Runs, curves, summarise
 from search.config_files import config_text, explained, read_config, read_yaml
-from search.console import Progress, count, read_data, show_data
+from search.console import count, read_data, show_data
 from search.final_stats import keep_report
 from search.ranges import check_ranges
 from search.session import (
     check_fit,
     data_fingerprint,
     make_runner,
-    make_scoring,
-    make_tuner,
-    search_all,
 )
 from search.settings import (
     KEYS,
@@ -55,10 +48,9 @@ from search.settings import (
     setting_flags,
     settings_of,
 )
-from search.side_by_side import side_by_side
-from search.strategies import SEED_STRIDE, check_strategy, make_strategy
+from search.strategies import SEED_STRIDE, check_strategy
 from search.values import typed
-from search.workers import check_workers, hired, put_to_work
+from search.workers import check_workers, hired
 
 if TYPE_CHECKING:
     from ckrm_tf.cluster.pool import WorkerPool
@@ -194,78 +186,17 @@ def _compare(options: Options, settings: Settings) -> None:
     # All strategies train on the same images: those kept apart for scores are kept from each.
     runner = make_runner(replace(settings, strategy=PROPOSING), data, folder, None)
     with hired(console, settings) as pool:
-        if pool is None:
-            found = _one_by_one(console, options, settings, data, runner, folder)
-        else:
-            found = _at_once(console, pool, options, settings, data, runner, folder)
-        _conclude(console, pool, options, settings, data, folder, found)
-
-
-def _one_by_one(
-    console: Console,
-    options: Options,
-    settings: Settings,
-    data: Dataset,
-    runner: Runner,
-    folder: Path,
-) -> Found:
-    """All searches one after the other."""
-    found: Found = {name: [] for name in options.strategies}
-    # Repeat by repeat, so that a run cut short has something of every strategy.
-    for repeat in range(options.repeats):
-        for name in options.strategies:
-            with _progress(console, name, repeat, options, settings) as progress:
-                console.rule(f"{name}, repeat {repeat + 1} of {options.repeats}", align="left")
-                trainings = run_strategy(
-                    progress, name, repeat, options, settings, data, runner, folder
-                )
-            found[name].append(trainings)
-        write_tables(folder, options, settings, make_runs(found, settings, runner.family))
-    return found
-
-
-def _at_once(
-    console: Console,
-    pool: WorkerPool,
-    options: Options,
-    settings: Settings,
-    data: Dataset,
-    runner: Runner,
-    folder: Path,
-) -> Found:
-    """All searches at once on the workers of a pool; each line says whose it is."""
-
-    def search(name: str, repeat: int) -> list[Training]:
-        label = f"{name} {repeat + 1}  "
-        with _progress(console, name, repeat, options, settings, label) as progress:
-            # One journal for all; each search hears of its own trainings.
-            mine = copy.copy(runner)
-            return run_strategy(progress, name, repeat, options, settings, data, mine, folder)
-
-    with Progress(console, None, settings.margin) as shared:
-        put_to_work(pool, runner, shared)
-        found = side_by_side(
+        found = all_searches(
+            console,
             pool,
-            (
-                ((name, repeat), functools.partial(search, name, repeat))
-                for repeat in range(options.repeats)
-                for name in options.strategies
-            ),
+            options,
+            settings,
+            data,
+            runner,
+            folder,
+            lambda some: write_tables(folder, options, settings, make_runs(some, settings, family)),
         )
-    return {n: [found[n, r] for r in range(options.repeats)] for n in options.strategies}
-
-
-def _progress(
-    console: Console,
-    name: str,
-    repeat: int,
-    options: Options,
-    settings: Settings,
-    label: str = "",
-) -> Progress:
-    # Hyperband trains more networks for fewer epochs.
-    known = None if name == "hyperband" else options.budget(name) // settings.seeds
-    return Progress(console, known, settings.margin, settings.seeds, label, live=not label)
+        _conclude(console, pool, options, settings, data, folder, found)
 
 
 def _conclude(
@@ -293,45 +224,6 @@ def _conclude(
     if options.final:
         seeds = range(first, first + options.final)
         finish(console, settings, data, folder, found, seeds, pool)
-
-
-def run_strategy(
-    progress: Progress,
-    name: str,
-    repeat: int,
-    options: Options,
-    settings: Settings,
-    data: Dataset,
-    runner: Runner,
-    folder: Path,
-) -> list[Training]:
-    """All trainings of one strategy in one repeat, in order, whether new or from the journal."""
-    networks = options.budget(name) // settings.seeds
-    # Repeats share no training seed, and all strategies of a repeat share theirs.
-    mine = replace(settings, seed=settings.seed + repeat * settings.most_seeds)
-    progress.describe = runner.family.describe
-    oracle, metrics = make_strategy(name, mine, data, networks)
-    scoring = None
-    if isinstance(oracle, CKRMOracle):
-        file = f"scores_{name}_{repeat + 1}.jsonl"
-        named = replace(mine, strategy=name)
-        scoring = make_scoring(named, folder, runner, progress, file)
-        oracle.scoring, oracle.note = scoring, progress.note
-    priced, paid = [], 0.0
-
-    def on_training(training: Training, new: bool) -> None:
-        # What scores cost is paid by the training that they led to.
-        nonlocal paid
-        spent = scoring.book.cpu_seconds if scoring is not None else 0.0
-        whole = training.cpu_seconds + spent - paid
-        priced.append(replace(training, cpu_seconds=whole))
-        paid = spent
-        progress.on_training(training, new)
-
-    runner.on_training = on_training
-    tuner = make_tuner(mine, oracle, runner, folder, extra_metrics=metrics)
-    search_all(tuner, progress)
-    return priced
 
 
 def make_runs(found: Found, settings: Settings, family: Family) -> Runs:

@@ -148,6 +148,9 @@ def _started(ray: Any, workers: int, options: Mapping[str, Any]) -> Iterator[Non
 
 def _init(ray: Any, **options: Any) -> None:
     """`ray.init`, which replaces signal handlers: they are put back."""
+    # Ray prints what it knows of a dead worker, some dozen lines, over those of the search;
+    # `lost_workers.jsonl` has the cause.
+    ray._private.worker._worker_logs_enabled = False
     if threading.current_thread() is not threading.main_thread():
         ray.init(**options)
         return

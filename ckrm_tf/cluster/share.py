@@ -12,6 +12,10 @@ from ckrm_tf.errors import CKRMError
 # Variables of the command that its workers take over.
 INHERITED = ("KERAS_BACKEND", "TF_ENABLE_ONEDNN_OPTS", "TF_CPP_MIN_LOG_LEVEL")
 
+# Of the threads within an operation: with oneDNN on and one of them TensorFlow 2.21 writes beyond
+# its memory here, and small networks end in "free(): invalid pointer".
+LEAST = 2
+
 
 @dataclass(frozen=True)
 class Share:
@@ -29,11 +33,11 @@ class Share:
 
     def environment(self) -> dict[str, str]:
         """The variables of a worker."""
-        threads = str(self.threads)
+        threads, within = str(self.threads), str(max(LEAST, self.threads))
         return {name: os.environ[name] for name in INHERITED if name in os.environ} | {
-            "TF_NUM_INTRAOP_THREADS": threads,
+            "TF_NUM_INTRAOP_THREADS": within,
             "TF_NUM_INTEROP_THREADS": threads,
-            "OMP_NUM_THREADS": threads,
+            "OMP_NUM_THREADS": within,
             # Several workers, and the command itself, may share one GPU.
             "TF_FORCE_GPU_ALLOW_GROWTH": "true",
         }

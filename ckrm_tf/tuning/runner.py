@@ -302,7 +302,7 @@ class Runner:
 
     def _record(self, training: Training, journal: Journal | None = None) -> None:
         try:
-            (journal or self.journal).append(training)
+            (self.journal if journal is None else journal).append(training)
         except OSError as error:
             if passing(error) != ROOM:
                 raise

@@ -1,0 +1,161 @@
+"""The searches of a comparison: one after the other, or all at once on the workers of a pool."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from ckrm_tf.data import Dataset
+from ckrm_tf.store.record import Training
+from ckrm_tf.tuning.oracle import CKRMOracle
+from ckrm_tf.tuning.runner import Runner
+from search.compare_final import Found
+from search.console import Progress
+from search.session import make_scoring, make_tuner, search_all
+from search.settings import Settings
+from search.side_by_side import side_by_side
+from search.strategies import make_strategy
+from search.workers import put_to_work
+
+if TYPE_CHECKING:
+    from ckrm_tf.cluster.pool import WorkerPool
+    from search.compare import Options
+
+
+def all_searches(
+    console: Console,
+    pool: WorkerPool | None,
+    options: Options,
+    settings: Settings,
+    data: Dataset,
+    runner: Runner,
+    folder: Path,
+    after: Callable[[Found], object],
+) -> Found:
+    """Every strategy in every repeat.
+
+    Args:
+        console: where the lines go.
+        pool: the workers; None has one search run after the other.
+        options, settings: of the comparison.
+        data: what is trained on.
+        runner: of the one journal that all share.
+        folder: the run folder.
+        after: called with what was found so far, repeat by repeat where there is no pool.
+    """
+    if pool is not None:
+        return _at_once(console, pool, options, settings, data, runner, folder)
+    return _one_by_one(console, options, settings, data, runner, folder, after)
+
+
+def _one_by_one(
+    console: Console,
+    options: Options,
+    settings: Settings,
+    data: Dataset,
+    runner: Runner,
+    folder: Path,
+    after: Callable[[Found], object],
+) -> Found:
+    """All searches one after the other."""
+    found: Found = {name: [] for name in options.strategies}
+    # Repeat by repeat, so that a run cut short has something of every strategy.
+    for repeat in range(options.repeats):
+        for name in options.strategies:
+            with _progress(console, name, repeat, options, settings) as progress:
+                console.rule(f"{name}, repeat {repeat + 1} of {options.repeats}", align="left")
+                trainings = run_strategy(
+                    progress, name, repeat, options, settings, data, runner, folder
+                )
+            found[name].append(trainings)
+        after(found)
+    return found
+
+
+def _at_once(
+    console: Console,
+    pool: WorkerPool,
+    options: Options,
+    settings: Settings,
+    data: Dataset,
+    runner: Runner,
+    folder: Path,
+) -> Found:
+    """All searches at once on the workers of a pool; each line says whose it is."""
+
+    def search(name: str, repeat: int) -> list[Training]:
+        label = f"{name} {repeat + 1}  "
+        with _progress(console, name, repeat, options, settings, label) as progress:
+            # One journal for all; each search hears of its own trainings.
+            mine = copy.copy(runner)
+            return run_strategy(progress, name, repeat, options, settings, data, mine, folder)
+
+    with Progress(console, None, settings.margin) as shared:
+        put_to_work(pool, runner, shared)
+        found = side_by_side(
+            pool,
+            (
+                ((name, repeat), functools.partial(search, name, repeat))
+                for repeat in range(options.repeats)
+                for name in options.strategies
+            ),
+        )
+    return {n: [found[n, r] for r in range(options.repeats)] for n in options.strategies}
+
+
+def _progress(
+    console: Console,
+    name: str,
+    repeat: int,
+    options: Options,
+    settings: Settings,
+    label: str = "",
+) -> Progress:
+    # Hyperband trains more networks for fewer epochs.
+    known = None if name == "hyperband" else options.budget(name) // settings.seeds
+    return Progress(console, known, settings.margin, settings.seeds, label, live=not label)
+
+
+def run_strategy(
+    progress: Progress,
+    name: str,
+    repeat: int,
+    options: Options,
+    settings: Settings,
+    data: Dataset,
+    runner: Runner,
+    folder: Path,
+) -> list[Training]:
+    """All trainings of one strategy in one repeat, in order, whether new or from the journal."""
+    networks = options.budget(name) // settings.seeds
+    # Repeats share no training seed, and all strategies of a repeat share theirs.
+    mine = replace(settings, seed=settings.seed + repeat * settings.most_seeds)
+    progress.describe = runner.family.describe
+    oracle, metrics = make_strategy(name, mine, data, networks)
+    scoring = None
+    if isinstance(oracle, CKRMOracle):
+        file = f"scores_{name}_{repeat + 1}.jsonl"
+        named = replace(mine, strategy=name)
+        scoring = make_scoring(named, folder, runner, progress, file)
+        oracle.scoring, oracle.note = scoring, progress.note
+    priced, paid = [], 0.0
+
+    def on_training(training: Training, new: bool) -> None:
+        # What scores cost is paid by the training that they led to.
+        nonlocal paid
+        spent = scoring.book.cpu_seconds if scoring is not None else 0.0
+        whole = training.cpu_seconds + spent - paid
+        priced.append(replace(training, cpu_seconds=whole))
+        paid = spent
+        progress.on_training(training, new)
+
+    runner.on_training = on_training
+    tuner = make_tuner(mine, oracle, runner, folder, extra_metrics=metrics)
+    search_all(tuner, progress)
+    return priced

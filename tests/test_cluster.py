@@ -1,0 +1,315 @@
+"""Trainings on a real Ray of two nodes on this machine; workers and nodes that die for real."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+from dataclasses import replace
+from importlib.util import find_spec
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from ckrm_tf import ResNetFamily, Stage, Widths
+from ckrm_tf.store.journal import Journal
+from ckrm_tf.store.record import COMPLETED, FAILED
+from ckrm_tf.store.weights import as_recorded
+from ckrm_tf.train.recipe import Recipe
+from ckrm_tf.tuning.oracle import CKRMOracle
+from ckrm_tf.tuning.registry import strategy
+from ckrm_tf.tuning.rule import Rule
+from ckrm_tf.tuning.setup import Setup
+from ckrm_tf.tuning.tuner import CKRMTuner
+from search.side_by_side import side_by_side
+
+pytestmark = [
+    pytest.mark.skipif(find_spec("ray") is None, reason="the extra `cluster` is not installed"),
+    # What Ray's own modules do while they are imported and started.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+WIDTHS = Widths(8, (Stage(1, 8, 8),))
+RECIPE = Recipe(epochs=1, batch_size=16)
+# Bytes; the least that Ray takes is 75 MiB.
+STORE = 80_000_000
+
+
+class Machines:
+    """A Ray of a head and one more node, one core each."""
+
+    def __init__(self):
+        from ckrm_tf.cluster.engine import load_ray  # noqa: PLC0415 - an extra
+
+        self.ray = load_ray()
+        from ray.cluster_utils import Cluster  # noqa: PLC0415
+
+        self.cluster = Cluster(
+            initialize_head=True,
+            head_node_args={
+                "num_cpus": 1,
+                "object_store_memory": STORE,
+                "include_dashboard": False,
+            },
+        )
+        self.folder = self.cluster.head_node.get_session_dir_path()
+        self.nodes = [self.add()]
+        self.ray.init(address=self.cluster.address, log_to_driver=False)
+
+    def add(self):
+        return self.cluster.add_node(num_cpus=1, object_store_memory=STORE)
+
+    def lose_a_node(self):
+        """One that this process is not on; another comes."""
+        self.cluster.remove_node(self.nodes.pop(), allow_graceful=False)
+        self.nodes.append(self.add())
+
+    def end(self):
+        self.ray.shutdown()
+        self.cluster.shutdown()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def machines():
+    found = Machines()
+    yield found
+    found.end()
+
+
+@pytest.fixture(scope="module")
+def pool(machines):
+    from ckrm_tf.cluster.crew import Crew  # noqa: PLC0415
+    from ckrm_tf.cluster.pool import WorkerPool  # noqa: PLC0415
+    from ckrm_tf.cluster.share import Share  # noqa: PLC0415
+
+    notes = []
+    with WorkerPool(Crew(machines.ray, Share(), 2, note=notes.append), note=notes.append) as found:
+        found.notes = notes
+        yield found
+
+
+@pytest.fixture
+def setup(tiny_data):
+    family = ResNetFamily(WIDTHS, tiny_data.input_shape, tiny_data.classes)
+    return Setup(tiny_data, RECIPE, family)
+
+
+def runner_in(folder, setup, pool, said=None):
+    runner = setup.runner(
+        Journal(folder / "trials.jsonl", setup.family),
+        folder / "weights",
+        on_training=None if said is None else lambda t, new: said.append((t, new)),
+    )
+    runner.pool = pool
+    return runner
+
+
+def process(slot):
+    return int(slot.where.rpartition("/")[2])
+
+
+def gone(number):
+    """Whether a process has ended; one that nobody has buried yet counts."""
+    try:
+        with open(f"/proc/{number}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] in "ZX"
+    except FileNotFoundError:
+        return True
+
+
+class Deaths:
+    """Called now and then with the workers: the next thing happens to one that is at work."""
+
+    def __init__(self, *plan, seed=1):
+        self.plan, self.done, self.rng = list(plan), [], random.Random(seed)
+
+    def __call__(self, slots):
+        busy = [slot for slot in slots if slot.job is not None]
+        if self.plan and busy:
+            self.done.append(self.plan.pop(0)(self.rng.choice(busy)))
+
+
+def kill(slot):
+    os.kill(process(slot), signal.SIGKILL)
+    return process(slot)
+
+
+def check(folder, runner, wanted):
+    """Every training is there once, whole, with the weights that it is recorded with."""
+    lines = (folder / "trials.jsonl").read_bytes().splitlines()
+    keys = [(t.design, t.seed) for t in Journal(folder / "trials.jsonl", runner.family).read()]
+    assert keys == wanted
+    assert len(lines) == len(wanted)
+    for training in runner.journal.current():
+        assert training.status == COMPLETED, training.reason
+        assert as_recorded(runner.weights_path(training.design, training.seed), training)
+
+
+def test_workers_and_a_node_that_die_cost_nothing_but_time(machines, pool, setup, tmp_path):
+    """Deaths at work, each of which is one training that is done again."""
+    said = []
+    runner = runner_in(tmp_path, setup, pool, said)
+    deaths = Deaths(kill, kill, lambda slot: machines.lose_a_node(), kill)
+    pool.show = deaths
+    start = setup.family.start
+    narrow = start.replace({"stem/filters": 4})
+    wanted = [(design, seed) for seed in (1, 2, 3, 4) for design in (start, narrow)]
+    finished = pool.finished
+    runner.expect(wanted)
+    trainings = [runner.run(*one) for one in wanted]
+    pool.show = None
+    assert not deaths.plan
+    check(tmp_path, runner, wanted)
+    # Each was finished once, whatever died.
+    assert pool.finished - finished == len(wanted)
+    assert [new for _, new in said] == [True] * len(wanted)
+    lost = [json.loads(x) for x in (tmp_path / "lost_workers.jsonl").read_text().splitlines()]
+    # One may have ended its training at the very moment.
+    assert len(deaths.done) - 1 <= len(lost) == pool.lost <= len(deaths.done)
+    assert all("died" in one["cause"] or "Error" in one["cause"] for one in lost)
+    assert sum("is trained again" in note for note in pool.notes) == len(lost)
+    # Two seeds of one network differ, so equal figures below mean something.
+    assert len({t.weights for t in trainings}) == len(wanted)
+    # A runner without a pool finds them all.
+    heard = []
+    alone = runner_in(tmp_path, setup, None, heard)
+    assert [alone.run(*one) for one in wanted] == trainings
+    assert not any(new for _, new in heard)
+
+
+def test_what_comes_is_what_this_process_trains(pool, setup, tmp_path):
+    there = runner_in(tmp_path / "there", setup, pool)
+    here = runner_in(tmp_path / "here", setup, None)
+    one, other = (runner.run(setup.family.start, 1) for runner in (there, here))
+    assert (one.status, one.steps, one.params) == (other.status, other.steps, other.params)
+    # Threads differ, and sums of floats with them.
+    assert one.val_auc == pytest.approx(other.val_auc, abs=0.02)
+    assert one.loss == pytest.approx(other.loss, rel=1e-3)
+    assert one.signals.keys() == other.signals.keys()
+    seed2 = there.run(setup.family.start, 2)
+    assert abs(seed2.loss - one.loss) > 1e-3 * one.loss
+
+
+def test_trainings_that_nobody_asked_for_wait_apart(pool, setup, tmp_path):
+    said = []
+    runner = runner_in(tmp_path, setup, pool, said)
+    start = setup.family.start
+    runner.hints = iter([(start, seed, 1) for seed in (1, 2, 3)])
+    runner.run(start, 1)
+    # The second worker has begun seed 2 or 3 meanwhile; what is asked for is in the journal alone.
+    assert [t.seed for t in runner.journal.current()] == [1]
+    runner.run(start, 3)
+    runner.run(start, 2)
+    assert [t.seed for t in runner.journal.read()] == [1, 3, 2]
+    assert [new for _, new in said] == [True] * 3
+    ahead = [json.loads(x)["seed"] for x in (tmp_path / "ahead.jsonl").read_text().splitlines()]
+    assert ahead
+    assert 1 not in ahead
+    check(tmp_path, runner, [(start, seed) for seed in (1, 3, 2)])
+
+
+def test_a_training_that_hangs_is_ended_and_recorded(pool, setup, tmp_path):
+    """A process that is stopped answers nothing, not even its own clock."""
+    runner = runner_in(tmp_path, replace(setup, limit=20.0), pool)
+
+    def stop(slot):
+        os.kill(process(slot), signal.SIGSTOP)
+        return process(slot)
+
+    pool.show, pool.grace = Deaths(stop), 1.0
+    training = runner.run(setup.family.start, 1)
+    (stopped,), pool.show, pool.grace = pool.show.done, None, 60.0
+    assert training.status == FAILED
+    assert training.limit == 20.0
+    assert "without an answer" in training.reason
+    assert gone(stopped)
+    # With more time it is trained: the next start tries again.
+    more = runner_in(tmp_path, replace(setup, limit=600.0), pool)
+    with pytest.warns(UserWarning, match="it had 20 s"):
+        assert more.run(setup.family.start, 1).status == COMPLETED
+
+
+def test_data_larger_than_the_object_store(pool, setup, tmp_path):
+    region = np.zeros(STORE + 1, bool)
+    data = replace(setup.data, train=replace(setup.data.train, region=region))
+    runner = runner_in(tmp_path, replace(setup, data=data), pool)
+    training = runner.run(setup.family.start, 1)
+    assert training.status == COMPLETED, training.reason
+
+
+def test_a_training_that_kills_every_worker_ends_as_a_failure_that_passes(pool, setup, tmp_path):
+    runner = runner_in(tmp_path, setup, pool)
+    pool.show, pool.most_lost = Deaths(kill), 1
+    training = runner.run(setup.family.start, 1)
+    pool.show, pool.most_lost = None, 5
+    assert training.status == FAILED
+    assert training.retryable == "workers that died"
+    assert "1 lost" in training.reason
+    again = runner_in(tmp_path, setup, pool)
+    with pytest.warns(UserWarning, match="workers that died"):
+        assert again.run(setup.family.start, 1).status == COMPLETED
+
+
+def test_altered_weights_are_not_kept():
+    from ckrm_tf.cluster.pool import _unsound  # noqa: PLC0415
+    from ckrm_tf.store.record import Training  # noqa: PLC0415
+
+    weights = b"weights"
+    digest = hashlib.sha256(weights).hexdigest()
+    family = ResNetFamily(WIDTHS, (16, 16, 1), 3)
+    training = Training(family.start, 1, 1, COMPLETED, 1, 1, val_auc=0.5, weights=digest)
+    assert _unsound(training, weights) is None
+    assert "not those that were sent" in _unsound(training, b"weightz")
+
+
+def test_searches_side_by_side_find_what_they_find_alone(pool, setup, tmp_path):
+    """Two strategies share a pool and a journal; each hears of its own trainings, in order."""
+    rule = Rule(margin=1.0, depth=False, floor=2, repeats=1)
+    shared = runner_in(tmp_path, setup, pool)
+
+    def search(name, runner):
+        said = []
+        runner.on_training = lambda training, new: said.append(training)
+        oracle = CKRMOracle(setup.family, rule, strategy(name, 1), max_trials=3, seed=1)
+        CKRMTuner(oracle, runner, seeds=(1,), directory=tmp_path / f"kt-{name}", floor=2).search()
+        return said
+
+    names = ("signals", "uniform")
+    found = side_by_side(pool, [(n, lambda n=n: search(n, copy.copy(shared))) for n in names])
+    for name in names:
+        # What is in the journal is looked up, so alone it can only propose.
+        alone = search(name, runner_in(tmp_path, setup, None))
+        assert [t.key for t in found[name]] == [t.key for t in alone]
+        assert len(alone) == 3
+        assert all(a.params > b.params for a, b in pairwise(alone))
+    keys = [t.key for t in shared.journal.read()]
+    # The start is trained once for both.
+    assert len(keys) == len(set(keys)) < 6
+    assert found["signals"][1].key != found["uniform"][1].key
+
+
+def test_an_error_in_one_search_ends_all(pool, setup, tmp_path):
+    runner = runner_in(tmp_path, setup, pool)
+
+    def fails():
+        raise ValueError("no")
+
+    def trains():
+        return [runner.run(setup.family.start, seed) for seed in range(1, 1000)]
+
+    try:
+        with pytest.raises(ValueError, match="no"):
+            side_by_side(pool, [("trains", trains), ("fails", fails)])
+        assert pool.closed
+    finally:
+        pool.closed = False
+    assert len(runner.journal) < 5

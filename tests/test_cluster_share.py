@@ -1,0 +1,77 @@
+"""What a training takes of a machine, and how many there is room for."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from ckrm_tf import CKRMError
+from ckrm_tf.cluster.causes import LONGEST, cause
+from ckrm_tf.cluster.share import LEAST, Share, check_gpus, cluster_share, local_share
+
+
+@pytest.mark.parametrize(
+    ("share", "resources", "room"),
+    [
+        (Share(), {"CPU": 8}, 8),
+        (Share(cpus=3), {"CPU": 8}, 2),
+        (Share(gpus=1), {"CPU": 8}, 0),
+        (Share(gpus=1), {"CPU": 8, "GPU": 4}, 4),
+        (Share(gpus=0.5), {"CPU": 8, "GPU": 2}, 4),
+        # Two shares of .6 do not lie on one GPU.
+        (Share(gpus=0.6), {"CPU": 8, "GPU": 2}, 2),
+        (Share(gpus=2), {"CPU": 8, "GPU": 5}, 2),
+        (Share(gpus=0.1), {"CPU": 3, "GPU": 1}, 3),
+        (Share(), {}, 0),
+    ],
+)
+def test_the_room_on_a_machine(share, resources, room):
+    assert share.fit(resources) == room
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 8])
+@pytest.mark.parametrize("gpus", [0, 1, 2, 8])
+def test_the_workers_of_a_machine_fit_on_its_gpus(workers, gpus):
+    share = local_share(workers, gpus, None)
+    assert 0 <= share.gpus <= 1
+    assert share.gpus * workers <= gpus + 1e-9
+    assert share.threads >= 1
+    assert local_share(workers, gpus, 0).gpus == 0
+
+
+def test_more_gpus_than_there_are_and_parts_of_several_are_refused():
+    with pytest.raises(CKRMError, match="--gpus-per-training: expected at most 1, received 2"):
+        local_share(1, 1, 2)
+    for asked in (0, 0.5, 1, 2.0, None):
+        check_gpus(asked)
+    with pytest.raises(CKRMError, match=r"a part of one GPU, or whole ones, received 1\.5"):
+        check_gpus(1.5)
+
+
+def test_a_cluster_with_gpus_gives_one_to_each_training():
+    assert cluster_share([{"CPU": 4}, {"CPU": 4, "GPU": 2}], None).gpus == 1
+    assert cluster_share([{"CPU": 4}], None).gpus == 0
+    assert cluster_share([{"CPU": 4, "GPU": 2}], 0.25).gpus == 0.25
+
+
+def test_threads_are_those_of_the_share_and_never_one_within_an_operation(monkeypatch):
+    """TensorFlow with oneDNN and one such thread dies of small networks."""
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    monkeypatch.setenv("SECRET", "1")
+    few, many = Share(threads=1).environment(), Share(threads=8).environment()
+    assert few["TF_NUM_INTRAOP_THREADS"] == str(LEAST)
+    assert few["TF_NUM_INTEROP_THREADS"] == "1"
+    assert many["TF_NUM_INTRAOP_THREADS"] == many["TF_NUM_INTEROP_THREADS"] == "8"
+    assert few["TF_ENABLE_ONEDNN_OPTS"] == "0"
+    assert "SECRET" not in few
+
+
+def test_a_cause_is_one_short_line():
+    class OuterError(Exception):
+        cause = ValueError("a\n  b")
+
+    assert cause(OuterError("outer")) == "ValueError: a b"
+    assert cause(KeyError("x" * 10_000)).startswith("KeyError")
+    assert len(cause(KeyError("x" * 10_000))) == LONGEST
+    assert math.isfinite(LONGEST)
