@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import os
+import platform
+import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -157,10 +161,19 @@ class Crew:
                 )
         slot.starting, self._dead = None, 0
 
-    def drop(self, slot: Slot) -> None:
-        """Take a worker out that is dead or must not live on."""
+    def drop(self, slot: Slot, hangs: bool = False) -> None:
+        """Take a worker out that is dead or must not live on.
+
+        Args:
+            slot: the worker.
+            hangs: it may not hear that it shall end; on this machine it is killed.
+        """
         self.slots.remove(slot)
         self.ray.kill(slot.actor, no_restart=True)
+        machine, _, number = slot.where.rpartition("/")
+        if hangs and machine == platform.node():
+            with suppress(ProcessLookupError):
+                os.kill(int(number), signal.SIGKILL)
 
     def close(self) -> None:
         """End all workers."""

@@ -249,7 +249,7 @@ class WorkerPool:
             took = time.monotonic() - slot.since
             if limit is None or took <= limit + self.grace:
                 continue
-            self.crew.drop(slot)
+            self.crew.drop(slot, hangs=True)
             error = TimedOutError(
                 "training time",
                 expected=f"at most {limit:g} s (--training-timeout)",
