@@ -132,8 +132,6 @@ def test_interrupted_killed_and_gone_on_with_it_is_the_search_of_one_process(tmp
     assert scores == [comparable(x) for x in lines_of(alone / "scores.jsonl")]
     ends = [json.loads((f / "summary.json").read_text()) for f in (out, alone)]
     assert ends[0]["recommended"] == ends[1]["recommended"]
-    # What nobody asked for, and what was asked for later, was begun by the second worker.
-    assert lines_of(ahead)
 
 
 @needs_ray

@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,8 @@ LOCAL = {
 TOKEN = "RAY_AUTH_TOKEN"
 # Unix sockets below the folder have paths of at most 107 characters, most of which Ray takes.
 LONGEST = 24
+# Seconds for a cluster to take a connection.
+ANSWER = 15.0
 # Seconds for the guard to end what is left.
 PATIENCE = 30.0
 
@@ -90,6 +93,7 @@ def connected(cluster: str | None, workers: int = 1) -> Iterator[Any]:
 @contextmanager
 def _joined(ray: Any, cluster: str, options: Mapping[str, Any]) -> Iterator[None]:
     try:
+        _knock(cluster)
         _init(ray, address=cluster, **options)
     except Exception as error:  # whatever Ray says of an address: one line
         raise CKRMError(
@@ -144,6 +148,13 @@ def _started(ray: Any, workers: int, options: Mapping[str, Any]) -> Iterator[Non
                 guard.stdin.close()
             with suppress(subprocess.TimeoutExpired):
                 guard.wait(PATIENCE)
+
+
+def _knock(cluster: str) -> None:
+    """Raise an `OSError` where nobody listens at an address: Ray would try for minutes."""
+    host, colon, port = cluster.removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), ANSWER).close()
 
 
 def _init(ray: Any, **options: Any) -> None:
