@@ -226,6 +226,7 @@ def run_strategy(
     console.rule(f"{name}, repeat {repeat + 1} of {options.repeats}", align="left")
     known = None if name in SHORT else networks
     with Progress(console, known, settings.margin, settings.seeds) as progress:
+        progress.describe = runner.family.describe
         oracle, metrics = make_strategy(name, mine, data, networks)
         scoring = None
         if isinstance(oracle, CKRMOracle):
