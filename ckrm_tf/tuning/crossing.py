@@ -11,12 +11,16 @@ was unlucky then moves the guess by as much as it should, and no more (Waeber, F
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
+from itertools import accumulate
+from typing import TYPE_CHECKING
 
 from ckrm_tf.tuning.history import Outcome
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # Loss for each halving of the parameters, as a share of the accepted loss.
 SLOPES = (0.25, 0.5, 1.0, 2.0)
@@ -25,7 +29,7 @@ SCATTER = (0.006, 0.012, 0.02)
 WILD, WIDER = 0.1, 3.0
 # Steps of the crossing, in halvings of the parameters, and of the start's AUC, in its own scatter.
 STEP = 1 / 8
-LEVELS = np.linspace(-2.5, 2.5, 21)
+LEVELS = tuple(n / 4 for n in range(-10, 11))
 
 
 @dataclass(frozen=True)
@@ -37,8 +41,8 @@ class Crossing:
         chances: of each, summing to 1.
     """
 
-    params: np.ndarray
-    chances: np.ndarray
+    params: tuple[float, ...]
+    chances: tuple[float, ...]
 
     @property
     def median(self) -> float:
@@ -52,13 +56,12 @@ class Crossing:
 
     def quantile(self, share: float) -> float:
         """So much of the belief lies below it."""
-        rising = np.cumsum(self.chances[::-1])
-        place = int(np.searchsorted(rising, share))
-        return float(self.params[::-1][min(place, len(rising) - 1)])
+        rising = list(accumulate(reversed(self.chances)))
+        return self.params[::-1][min(bisect_left(rising, share), len(rising) - 1)]
 
     def holds(self, params: float) -> float:
         """The chance that a network of so many parameters keeps to the accepted loss."""
-        return float(self.chances[self.params <= params].sum())
+        return sum(c for n, c in zip(self.params, self.chances, strict=True) if n <= params)
 
 
 def crossing(
@@ -81,6 +84,8 @@ def crossing(
         guess: parameters at which it is expected.
         width: how far off the guess may well be, in halvings.
     """
+    import numpy as np  # noqa: PLC0415 - what proposes without trainings needs no array
+
     count = 2 + math.ceil(math.log2(most / least) / STEP)
     places = math.log2(most) - STEP * np.arange(count)
     belief = -0.5 * ((places - math.log2(guess)) / width) ** 2
@@ -90,7 +95,7 @@ def crossing(
     folds = bool(start.folds)
     # Within a fold it is the difference to the start that counts, and the start's chance with it.
     noise = scatter * (math.sqrt(2) if folds else 1.0)
-    level = (0.0 if folds else start.auc) + (0.0 if folds else 1.0) * LEVELS * scatter
+    level = (0.0 if folds else start.auc) + (0.0 if folds else 1.0) * np.array(LEVELS) * scatter
     found = np.broadcast_to(
         belief[:, None, None, None], (count, len(SLOPES), len(SCATTER), len(LEVELS))
     ).copy()
@@ -103,7 +108,7 @@ def crossing(
         for seen in _seen(outcome, start):
             found += _log_density(seen - (level - loss), noise)
     found = np.exp(found - found.max()).sum(axis=(1, 2, 3))
-    return Crossing(2.0**places, found / found.sum())
+    return Crossing(tuple((2.0**places).tolist()), tuple((found / found.sum()).tolist()))
 
 
 def _seen(outcome: Outcome, start: Outcome) -> list[float]:
@@ -117,6 +122,8 @@ def _seen(outcome: Outcome, start: Outcome) -> list[float]:
 
 
 def _log_density(error: np.ndarray, scatter: np.ndarray) -> np.ndarray:
+    import numpy as np  # noqa: PLC0415 - as above
+
     z = error / scatter
     plain = np.exp(-0.5 * z**2)
     wild = np.exp(-0.5 * (z / WIDER) ** 2) / WIDER
