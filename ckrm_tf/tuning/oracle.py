@@ -29,9 +29,9 @@ class CKRMOracle(keras_tuner.Oracle):
     A trial's hyperparameters are those of `ckrm_tf.tuning.space.declare`. What came of a trial is
     told by `observe`, with the signals of its widths; of a trial that nobody told of, the metric
     `val_auc`, or else the score, is taken, and its network counts as without redundancy. Trial 0
-    is the starting network. The objective is `score`: validation AUC minus a weighted CKRM
-    penalty. A network that is proposed again asks for other seeds: its hyperparameters then hold
-    how often it was tried before, as `REPEAT`.
+    is the starting network. The objective is `score`, that of
+    `Outcome.objective`. A network that is proposed again asks for other seeds: its hyperparameters
+    then hold how often it was tried before, as `REPEAT`.
 
     Args:
         family: the networks, their starting one and what they cost.

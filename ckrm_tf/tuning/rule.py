@@ -27,8 +27,8 @@ class Rule:
         floor: smallest width.
         depth: shrink depths too, such as the blocks of a stage.
         level: take parameters from the heaviest stages first; else every width shrinks alike.
-        penalty: weight of lambda in the objective, which names the parent of the next networks
-            among those of nearly equal size.
+        penalty: weight of the redundancy in the objective, which names the parent of the next
+            networks among those of nearly equal size.
         repeats: seeds that the parent, and the starting network, are trained with once a child has
             lost the AUC; 1 takes every AUC at its word.
     """

@@ -34,7 +34,7 @@ class CKRMTuner(keras_tuner.engine.base_tuner.BaseTuner):
         seeds: the seeds each trial is trained with, at least one; a network tried again gets those
             that follow.
         directory: where KerasTuner's files go.
-        penalty: weight of the CKRM penalty in the score.
+        penalty: weight of the redundancy in the score.
         hopeless: after the first seed, skip the others when its AUC is further than this below
             that of the first trial; None trains them all.
         extra_metrics: adds metrics of its own, for oracles with another objective.
