@@ -55,6 +55,7 @@ from search.settings import (
 )
 from search.strategies import SEED_STRIDE, check_strategy, make_strategy
 from search.values import typed
+from search.watchers import told
 
 RANGES: dict[str, tuple[float, float]] = {
     "trainings": (1, 1_000_000),
@@ -245,7 +246,7 @@ def run_strategy(
             paid = spent
             progress.on_training(training, new)
 
-        runner.on_training = on_training
+        runner.on_training = told(on_training, settings, folder, runner.family)
         tuner = make_tuner(mine, oracle, runner, folder, extra_metrics=metrics)
         search_all(tuner, progress)
     return priced

@@ -33,6 +33,7 @@ from ckrm_tf.tuning.slices import SliceScorer
 from ckrm_tf.tuning.tuner import CKRMTuner
 from search.console import Progress
 from search.settings import Settings
+from search.watchers import told
 
 # A seed that falls this far below the starting network's AUC ends its trial: the other seeds
 # would not bring the mean back.
@@ -103,6 +104,7 @@ def make_runner(
         return found
 
     runner.judge = judge
+    runner.on_training = told(runner.on_training, settings, folder, family)
     runner.make_callbacks = callbacks
     if settings.ggcam:
         start = GazeStart(a=settings.ggcam_a, e=settings.ggcam_e)
