@@ -246,7 +246,7 @@ def run_strategy(
             paid = spent
             progress.on_training(training, new)
 
-        runner.on_training = told(on_training, settings, folder, runner.family)
+        runner.on_training = told(on_training, settings, folder, runner.family, progress.note)
         tuner = make_tuner(mine, oracle, runner, folder, extra_metrics=metrics)
         search_all(tuner, progress)
     return priced

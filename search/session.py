@@ -104,7 +104,7 @@ def make_runner(
         return found
 
     runner.judge = judge
-    runner.on_training = told(runner.on_training, settings, folder, family)
+    runner.on_training = told(runner.on_training, settings, folder, family, runner.note)
     runner.make_callbacks = callbacks
     if settings.ggcam:
         start = GazeStart(a=settings.ggcam_a, e=settings.ggcam_e)

@@ -23,6 +23,7 @@ from ckrm_tf.tuning.optuna_trials import (
     PROPOSED,
     Proposed,
     age,
+    no_optuna,
     proposed,
     running_in,
 )
@@ -35,12 +36,7 @@ try:
     from optuna.study import Study, StudyDirection
     from optuna.trial import FrozenTrial, Trial, TrialState
 except ModuleNotFoundError as error:
-    raise CKRMError(
-        "CKRMSampler",
-        expected="Optuna",
-        received=f"no module {error.name}",
-        hint="pip install 'ckrm-tf[optuna]'",
-    ) from error
+    raise no_optuna("CKRMSampler", error) from error
 
 # Seconds between two looks at what other workers were given.
 POLL = 0.05
@@ -103,7 +99,7 @@ class CKRMSampler(BaseSampler):
     @property
     def space(self) -> dict[str, IntDistribution]:
         """The distribution of each axis of the family."""
-        return {axis.name: _distribution(axis, self.rule.floor) for axis in self.family.axes}
+        return {axis.name: distribution_of(axis, self.rule.floor) for axis in self.family.axes}
 
     def suggest(self, trial: Trial) -> Design:
         """The network of a trial, whose parameters it becomes.
@@ -282,7 +278,7 @@ class CKRMSampler(BaseSampler):
         return self._suggested(trial.params) or (None if found is None else found.design)
 
 
-def _distribution(axis: Axis, floor: int) -> IntDistribution:
+def distribution_of(axis: Axis, floor: int) -> IntDistribution:
     """The range of an axis as Optuna takes it; see `ckrm_tf.tuning.bounds`."""
     found = bounds(axis, floor)
     # A starting width need not be a multiple; Optuna would cut it off.

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ckrm_tf.design.design import Design
+from ckrm_tf.errors import CKRMError
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -45,6 +46,16 @@ class Proposed:
     def from_dict(cls, data: Mapping[str, Any]) -> Proposed:
         """The inverse of `to_dict`."""
         return cls(Design.from_dict(data["design"]), data["repeat"], data["why"], data["spare"])
+
+
+def no_optuna(what: str, error: ModuleNotFoundError) -> CKRMError:
+    """The error where Optuna is not installed, for who wants `what`."""
+    return CKRMError(
+        what,
+        expected="Optuna",
+        received=f"no module {error.name}",
+        hint="pip install 'ckrm-tf[optuna]'",
+    )
 
 
 def proposed(trial: FrozenTrial) -> Proposed | None:
