@@ -172,6 +172,8 @@ def _compare(options: Options, settings: Settings) -> None:
     data = read_data(console, settings)
     cost = check_fit(settings, data)
     family = settings.network(data.input_shape, data.classes)
+    # All strategies train on the same images: those kept apart for scores are kept from each.
+    settings = replace(settings, strategy=PROPOSING)
     identity = settings.fingerprint() | {"pixels": data_fingerprint(data)}
     folder = open_folder(settings.out, identity, settings.free)
     fresh_sessions(folder)
@@ -184,8 +186,7 @@ def _compare(options: Options, settings: Settings) -> None:
         f"folder    {folder} (the same command goes on where it stopped)",
         highlight=False,
     )
-    # All strategies train on the same images: those kept apart for scores are kept from each.
-    runner = make_runner(replace(settings, strategy=PROPOSING), data, folder, None)
+    runner = make_runner(settings, data, folder, None)
     found: Found = {name: [] for name in options.strategies}
     # Repeat by repeat, so that a run cut short has something of every strategy.
     for repeat in range(options.repeats):

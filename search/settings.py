@@ -34,10 +34,10 @@ CHOICES = {
 # Settings that may change between a run and its continuation: none changes a training's result.
 FREE = (
     *("trials", "out", "tensorboard", "penalty", "no_test", "training_timeout"),
-    "optuna_storage",
+    *("optuna_storage", "reuse"),
 )
 # Of these, what says where things lie and is not kept: a URL may hold a password.
-UNKEPT = ("out", "optuna_storage")
+UNKEPT = ("out", "optuna_storage", "reuse")
 
 # Settings that only a search over a given model has.
 OF_MODEL = (
@@ -94,6 +94,7 @@ class Settings:
     out: str
     tensorboard: bool
     optuna_storage: str | None
+    reuse: tuple[str, ...] | None
     model: str | None
     from_: str
     select: str | None
