@@ -167,7 +167,7 @@ class Progress:
             return f"{head}  failed: {t.reason}"
         worst = max(t.lam, key=lambda name: t.lam[name], default="")
         lam = f"max λ {t.lam[worst]:.2f} ({worst})" if worst and t.lam[worst] > 0 else "λ 0"
-        took = duration(t.seconds) if new else "from the journal"
+        took = duration(t.seconds) if new else f"from {t.taken_from or 'the journal'}"
         left = self._left() if new else ""
         said = f"{took}, {left}" if left else took
         return f"{head} {count(t.macs):>7} MACs  AUC {t.val_auc:.3f}  {lam}  {said}"

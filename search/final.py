@@ -93,6 +93,7 @@ def final(
     first: int = 1,
     widths: str | Mapping | None = None,
     folds: int = FOLDS,
+    reuse: str | None = None,
     **options: Annotated[Any, option_flags],
 ) -> None:
     """Retrain the recommended and the starting network of a finished search; open the test split.
@@ -110,6 +111,7 @@ def final(
             not seen it; writes folds10.json for 10. More images, a narrower interval. Patients
             stay whole where they are known; else images are dealt out one by one. 0: on the test
             split alone; writes final.json.
+        reuse: folders of other runs, FOLDER,FOLDER, whose equal trainings are not done again.
         options: of the data, where they lie elsewhere now; --help lists them.
     """
     place = Path(str(folder)).expanduser()
@@ -119,6 +121,7 @@ def final(
     for name, value in (("seeds", seeds), ("first", first), ("folds", folds)):
         check_ranges({name: typed(f"--{name}", value, int)}, ranges)
     settings, pixels = read_run(place, options)
+    settings = replace(settings, reuse=typed("--reuse", reuse, tuple[str, ...] | None))
     if folds == 1:
         raise CKRMError("--folds", expected="0, or at least 2", received=folds)
     with owned(place):

@@ -32,7 +32,12 @@ CHOICES = {
 }
 
 # Settings that may change between a run and its continuation: none changes a training's result.
-FREE = ("trials", "out", "tensorboard", "penalty", "no_test", "training_timeout")
+FREE = (
+    *("trials", "out", "tensorboard", "penalty", "no_test", "training_timeout"),
+    *("optuna_storage", "reuse"),
+)
+# Of these, what says where things lie and is not kept: a URL may hold a password.
+UNKEPT = ("out", "optuna_storage", "reuse")
 
 # Settings that only a search over a given model has.
 OF_MODEL = (
@@ -88,6 +93,8 @@ class Settings:
     training_timeout: float | None
     out: str
     tensorboard: bool
+    optuna_storage: str | None
+    reuse: tuple[str, ...] | None
     model: str | None
     from_: str
     select: str | None
@@ -208,7 +215,7 @@ class Settings:
     @property
     def free(self) -> dict[str, Any]:
         """The settings that may change when a run goes on; changes are logged in its folder."""
-        return {name: getattr(self, name) for name in FREE if name != "out"}
+        return {name: getattr(self, name) for name in FREE if name not in UNKEPT}
 
 
 KEYS = tuple(f.name.rstrip("_") for f in fields(Settings) if f.name != "options")

@@ -36,6 +36,8 @@ class Training:
         limit: the seconds it was given, where it failed because it took longer.
         weights: SHA-256 of the file of its weights, None where none were kept.
         finished: when, ISO 8601 in UTC.
+        taken_from: the earlier run's folder that it was taken over from, None where this run
+            trained it.
     """
 
     design: Design
@@ -59,6 +61,7 @@ class Training:
     weights: str | None = None
     finished: str = ""
     fold: int | None = None
+    taken_from: str | None = None
 
     @property
     def key(self) -> tuple[Design, int, int]:
@@ -99,7 +102,10 @@ class Training:
         numbers += [n for s in self.signals.values() for n in (s.redundancy, s.needed, s.excess)]
         numbers += self.lam.values()
         numbers += [n for n in (self.val_auc, self.loss, self.limit) if n is not None]
-        texts = [self.finished, *(t for t in (self.reason, self.retryable, self.weights) if t)]
+        texts = [
+            self.finished,
+            *(t for t in (self.reason, self.retryable, self.weights, self.taken_from) if t),
+        ]
         whole = all(type(n) is int and n >= 0 for n in counts)
         plain = all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers)
         if not (whole and plain and all(isinstance(t, str) for t in texts)):

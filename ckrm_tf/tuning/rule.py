@@ -28,8 +28,8 @@ class Rule:
         floor: smallest width.
         depth: shrink depths too, such as the blocks of a stage.
         level: take parameters from the heaviest stages first; else every width shrinks alike.
-        penalty: weight of lambda in the objective, which names the parent of the next networks
-            among those of nearly equal size.
+        penalty: weight of the redundancy in the objective, which names the parent of the next
+            networks among those of nearly equal size.
         repeats: the most seeds that a network of the search is trained with; 1 takes every AUC at
             its word.
     """

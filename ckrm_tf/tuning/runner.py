@@ -29,6 +29,7 @@ from ckrm_tf.train.batches import scaled
 from ckrm_tf.train.limit import TimedOutError, TimeLimit
 from ckrm_tf.train.recipe import Recipe
 from ckrm_tf.train.trainer import Trainer
+from ckrm_tf.tuning.reuse import Earlier
 
 # Training images on which responses are measured.
 SEEN = 256
@@ -57,6 +58,9 @@ class Runner:
             them all see `data`.
         limit: seconds that one training may take, None for no end.
         note: told in a sentence what is trained again, and why; a warning by default.
+
+    Attributes:
+        earlier: trainings of other runs that are taken over; None for none.
     """
 
     def __init__(
@@ -77,6 +81,7 @@ class Runner:
     ) -> None:
         self.folds = folds
         self.judge: Split | None = None
+        self.earlier: Earlier | None = None
         self.data, self.recipe, self.journal = data, recipe, journal
         self.family, self.signals = family, signals or signal_rule("ckrm")
         self.weights_dir, self.on_training = weights_dir, on_training
@@ -123,7 +128,7 @@ class Runner:
         """The journal's record, if it still holds."""
         found = self.journal.find(design, seed, epochs)
         if found is None:
-            return None
+            return self.earlier.take(self, design, seed, epochs) if self.earlier else None
         if found.status == COMPLETED:
             why = None if self._has_weights(found) else "its weights are not those recorded"
         elif self.journal.is_new(found):
@@ -205,6 +210,24 @@ class Runner:
         spent = time.process_time() - cpu
         self._record(replace(training, cpu_seconds=spent, fold=self.fold_of(seed)))
         return self.journal.find(design, seed, epochs) or training
+
+    def take(self, training: Training, weights: bytes | None) -> None:
+        """Keep what was trained elsewhere: the bytes of its weights, then its record.
+
+        Raises:
+            NoRoomError: the disk is full.
+        """
+        path = self.weights_path(*training.key)
+        try:
+            if path is not None and weights is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with whole_file(path) as part:
+                    part.write_bytes(weights)
+        except OSError as error:
+            if passing(error) != ROOM:
+                raise
+            raise no_room(str(self.journal.path.parent), NoRoomError) from error
+        self._record(training)
 
     def _record(self, training: Training) -> None:
         try:
