@@ -5,9 +5,9 @@
 Three slim shapes on three folds of training and validation images; the test split stays closed.
 Each is trained plainly for all epochs, taught by the start, and from the mended slice of the start
 for a quarter of the epochs and for all. Fold k is taught and sliced by the start of fold k alone.
-Pairs have fold and seed in common, and the interval is of the folds' means (Student's t). A training
-that is in `trials.jsonl` is not done again. CPU seconds are of the whole training, with what it takes
-over; the slices of a fold share one choice of channels, which the first of them pays.
+Pairs have fold and seed in common; the interval is of the folds' means (Student's t). What is in
+`trials.jsonl` is not trained again. CPU seconds are of the whole training, with what it takes over;
+the slices of a fold share one choice of channels, which the first of them pays.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ckrm_tf.data.folds import search_folds
 from ckrm_tf.store.journal import Journal
 from ckrm_tf.store.record import Training
 from ckrm_tf.train.recipe import Recipe
-from ckrm_tf.train.way import PLAIN, Way
+from ckrm_tf.train.way import PLAIN, WEIGHT, Way
 from ckrm_tf.tuning.runner import Runner
 
 FOLDS = 3
@@ -42,7 +42,6 @@ SHAPES = (
     (32, (32, 26, 34, 7), (53, 69, 24, 49)),
     (20, (20, 16, 22, 7), (34, 44, 24, 49)),
 )
-WEIGHT = 0.5
 WAYS = {
     "plain": PLAIN,
     "taught": Way(distill=WEIGHT),

@@ -16,6 +16,7 @@ from ckrm_tf.design.design import Design
 from ckrm_tf.families.base import Family
 from ckrm_tf.stats import spread
 from ckrm_tf.store.record import FAILED, Training
+from ckrm_tf.train.way import PLAIN_NAME
 from ckrm_tf.tuning.answers import Score
 from ckrm_tf.tuning.history import Outcome
 from search.settings import Settings
@@ -136,12 +137,13 @@ class Progress:
         """Print a sentence about a training; see `Runner`."""
         self.console.print(f"    {text}", highlight=False, markup=False, soft_wrap=True)
 
-    def epochs(self, design: Design, seed: int, epochs: int) -> keras.callbacks.Callback:
+    def epochs(self, design: Design, seed: int) -> keras.callbacks.Callback:
         """A callback that shows how far one training is; plain lines once a minute at most."""
         shown = time.perf_counter()
 
         def on_epoch_end(epoch: int, logs: dict[str, float] | None) -> None:
             nonlocal shown
+            epochs = callback.params["epochs"]
             text = f"seed {seed} {self.describe(design)}: epoch {epoch + 1}/{epochs}"
             if self.status is not None:
                 self.status.update(text)
@@ -149,7 +151,8 @@ class Progress:
                 shown = time.perf_counter()
                 self.console.print(f"    {text}", highlight=False, soft_wrap=True)
 
-        return keras.callbacks.LambdaCallback(on_epoch_end=on_epoch_end)
+        callback = keras.callbacks.LambdaCallback(on_epoch_end=on_epoch_end)
+        return callback
 
     def on_score(self, asked: Score, scores: list[float]) -> None:
         """Show how many slices were scored; a plain line once a minute at most."""
@@ -188,6 +191,7 @@ class Progress:
         worst = max(t.lam, key=lambda name: t.lam[name], default="")
         lam = f"max λ {t.lam[worst]:.2f} ({worst})" if worst and t.lam[worst] > 0 else "λ 0"
         took = duration(t.seconds) if new else "from the journal"
+        took += "" if t.how == PLAIN_NAME else f", {t.how}"
         left = self._left() if new else ""
         said = f"{took}, {left}" if left else took
         return f"{head} {count(t.macs):>7} MACs  AUC {t.val_auc:.3f}  {lam}  {said}"

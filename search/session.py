@@ -93,10 +93,12 @@ def make_runner(
         folds=search_folds(data, settings.fold_count(data), settings.seed),
         limit=settings.training_timeout,
         note=progress.note if progress else warnings.warn,
+        way=settings.way,
+        first=settings.seed,
     )
 
     def callbacks(design: Design, seed: int) -> list[keras.callbacks.Callback]:
-        found = [progress.epochs(design, seed, settings.epochs)] if progress else []
+        found = [progress.epochs(design, seed)] if progress else []
         if settings.tensorboard:
             log_dir = folder / "tensorboard" / training_name(design, seed)
             found.append(CKRMCallback(every=EVERY, log_dir=log_dir))

@@ -17,6 +17,7 @@ from ckrm_tf.families.base import Family, StartOptions
 from ckrm_tf.families.registry import family
 from ckrm_tf.judge.select import CONFIRMED_SHARE
 from ckrm_tf.train.recipe import Recipe
+from ckrm_tf.train.way import Way
 from ckrm_tf.tuning.registry import kind, strategy
 from ckrm_tf.tuning.rule import Rule
 from search.config_files import config_text, explained, read_config, read_yaml
@@ -36,7 +37,7 @@ FREE = ("trials", "out", "tensorboard", "penalty", "no_test", "training_timeout"
 
 # Settings that only a search over a given model has.
 OF_MODEL = (
-    *("model", "from_", "select", "multiple"),
+    *("model", "select", "multiple"),
     *("pixels", "output", "unseen", "custom", "unsafe"),
 )
 
@@ -85,11 +86,12 @@ class Settings:
     l1: float
     shift: int
     deterministic: bool
+    distill: bool
     training_timeout: float | None
     out: str
     tensorboard: bool
     model: str | None
-    from_: str
+    from_: str | None
     select: str | None
     multiple: int
     pixels: str | None
@@ -105,7 +107,8 @@ class Settings:
         strategy(self.strategy, self.seed)
         signal_rule(self.criterion)
         for name, known in CHOICES.items():
-            if getattr(self, name) not in known:
+            # Only `from` may be None: its default depends on the model.
+            if getattr(self, name) not in (None, *known):
                 raise unknown_name(f"--{name.rstrip('_')}", getattr(self, name), known)
         if isinstance(self.image_size, tuple) and len(self.image_size) != 2:
             raise CKRMError(
@@ -126,6 +129,12 @@ class Settings:
         if len(self.blocks) > MOST_STAGES:
             raise CKRMError(
                 "--blocks", expected=f"at most {MOST_STAGES} stages", received=len(self.blocks)
+            )
+        if self.ggcam and self.way.inherits:
+            raise CKRMError(
+                "--ggcam",
+                expected="networks that take nothing over from the start",
+                received="--distill" if self.distill else "--from slices",
             )
         check_data_flags(self.data, self.options)
         # Built here so that a bad value is refused before any data are read.
@@ -167,6 +176,16 @@ class Settings:
         """The training recipe."""
         return Recipe(self.epochs, self.batch_size, self.learning_rate, self.l1, self.shift)
 
+    @property
+    def way(self) -> Way:
+        """What the networks of a search take over from the trained start."""
+        return Way.of(self.distill, self.from_, given=bool(self.model))
+
+    @property
+    def begins(self) -> str:
+        """What networks start from: "slices" or "scratch"."""
+        return self.from_ or ("slices" if self.model else "scratch")
+
     def network(self, input_shape: tuple[int, int, int], classes: int) -> Family:
         """The family searched, for images of this shape and so many classes.
 
@@ -203,7 +222,7 @@ class Settings:
             k.rstrip("_"): list(v) if isinstance(v, tuple) else v
             for k, v in values.items()
             if k not in (*FREE, *unused)
-        }
+        } | {"from": self.begins}
 
     @property
     def free(self) -> dict[str, Any]:

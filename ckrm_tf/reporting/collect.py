@@ -24,7 +24,8 @@ from ckrm_tf.store.folder import LATER
 from ckrm_tf.store.journal import Journal
 from ckrm_tf.store.record import COMPLETED, Training
 from ckrm_tf.store.weights import WEIGHTS, weights_file
-from ckrm_tf.tuning.history import Outcome, outcomes
+from ckrm_tf.train.way import Way
+from ckrm_tf.tuning.history import Outcome, outcomes, speaking
 
 T = TypeVar("T")
 
@@ -90,9 +91,15 @@ def _search(folder: Path, settings: Mapping[str, Any], made: str) -> Record:
     trainings = journal.read()
     # Of a training that was tried again the last success counts, where the journal tells.
     current = getattr(journal, "current", journal.read)()
-    whole = [t for t in current if t.epochs == settings.get("epochs", t.epochs)]
+    way = Way.of(
+        bool(settings.get("distill")), settings.get("from"), given="model_file" in settings
+    )
+    most = max((t.epochs for t in current), default=1)
+    whole = speaking(current, int(settings.get("epochs", most)), way)
     history = outcomes(whole)
     start, best, notes = _pair(family, summary, history, margin)
+    if way.inherits:
+        notes.append(_told(way))
     notes += unread
     judgements: list[Judgement] = []
     evidence, unread = _optional(lambda: read_evidence(folder), None)
@@ -132,6 +139,14 @@ def _search(folder: Path, settings: Mapping[str, Any], made: str) -> Record:
         counts=evidence.counts if evidence else {},
         command=_command(settings),
         notes=tuple(notes),
+    )
+
+
+def _told(way: Way) -> str:
+    """That the trainings of a search are not all plain ones."""
+    return (
+        f"The search trained its networks as {way.how!r}; what is recommended was trained again "
+        "plainly, and a network's plain trainings alone count where it has any."
     )
 
 
@@ -199,7 +214,7 @@ def _over_trainings(aucs: Sequence[float], told: float | None) -> Estimate | Non
 
 
 def _weights(folder: Path, design: Design, done: Sequence[Training]) -> int | None:
-    """Bytes of the weights of the first finished training, where the folder keeps them."""
+    """Bytes of the weights of the first plain training, where the folder keeps them."""
     if not done:
         return None
     path = weights_file(folder / WEIGHTS, design, min(t.seed for t in done))

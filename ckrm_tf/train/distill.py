@@ -18,16 +18,34 @@ from ckrm_tf.train.trainer import Trainer, TrainingNetwork
 TEMPERATURE = 2.0
 
 
+def distilled_loss(
+    labels: Any, soft: Any, logits: Any, weight: float, temperature: float = TEMPERATURE
+) -> Any:
+    """(1 - weight) x cross-entropy of labels + weight x T^2 x cross-entropy of soft probabilities.
+
+    The factor T^2 keeps the size of the gradients, whatever the temperature (section 2 there).
+
+    Args:
+        labels: (batch,), class indices.
+        soft: (batch, classes), probabilities at temperature T.
+        logits: (batch, classes), of the network that learns.
+        weight: of the soft probabilities, from 0 to 1.
+        temperature: T.
+
+    Returns:
+        (batch,) losses.
+    """
+    own = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+    told = keras.losses.categorical_crossentropy(soft, logits / temperature, from_logits=True)
+    return (1 - weight) * own + weight * temperature**2 * told
+
+
 class TaughtNetwork(TrainingNetwork):
     """A network whose loss hears labels and soft probabilities.
 
-    The loss is (1 - weight) x cross-entropy of the labels + weight x T^2 x cross-entropy of the
-    soft probabilities at temperature T; T^2 keeps the size of the gradients (section 2 there).
-
     Args:
         model: a functional model from image to logits; its layers are shared.
-        weight: from 0 to 1.
-        temperature: T; the soft probabilities must be of the same.
+        weight, temperature: see `distilled_loss`.
     """
 
     def __init__(self, model: keras.Model, weight: float, temperature: float = TEMPERATURE) -> None:
@@ -37,11 +55,7 @@ class TaughtNetwork(TrainingNetwork):
     def objective(self, y: Any, y_pred: Any) -> Any:
         """The loss without penalties, of y = (labels, soft probabilities) and logits."""
         labels, soft = y
-        told = ops.mean(
-            keras.losses.categorical_crossentropy(soft, y_pred / self.temperature, from_logits=True)
-        )
-        own = super().objective(labels, y_pred)
-        return (1 - self.weight) * own + self.weight * self.temperature**2 * told
+        return ops.mean(distilled_loss(labels, soft, y_pred, self.weight, self.temperature))
 
 
 def softened(probabilities: np.ndarray, temperature: float = TEMPERATURE) -> np.ndarray:

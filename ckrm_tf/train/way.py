@@ -16,6 +16,8 @@ NAMES = {
 }
 HOWS = tuple(NAMES.values())
 
+# Weight of the soft probabilities, where they are asked for.
+WEIGHT = 0.5
 # Of the epochs, for a network that begins as a mended slice.
 SLICE_SHARE = 0.25
 
@@ -45,16 +47,16 @@ class Way:
             raise CKRMError("share of the epochs", expected="from 0 to 1", received=self.share)
 
     @classmethod
-    def of(cls, distill: float, begins: str | None, given: bool = False) -> Way:
+    def of(cls, distill: bool, begins: str | None, given: bool = False) -> Way:
         """The way that settings name.
 
         Args:
-            distill: as the attribute.
+            distill: whether the start's probabilities are heard, at a weight of `WEIGHT`.
             begins: "slices" or "scratch"; None for the default, which is fresh weights.
             given: the start is a model that somebody brought, whose family slices it itself.
         """
         sliced = begins == "slices" and not given
-        return cls(distill, sliced, SLICE_SHARE if sliced else 1.0)
+        return cls(WEIGHT if distill else 0.0, sliced, SLICE_SHARE if sliced else 1.0)
 
     @property
     def how(self) -> str:

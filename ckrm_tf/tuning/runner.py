@@ -195,13 +195,14 @@ class Runner:
         """Where the weights of a recorded training are kept."""
         return self.weights_path(training.design, training.seed, training.epochs, training.how)
 
-    def kept_weights(self, design: Design, seeds: Sequence[int]) -> list[Path]:
-        """The weights of these plain trainings, at least one.
+    def kept_weights(self, design: Design, seeds: Sequence[int], way: Way = PLAIN) -> list[Path]:
+        """The weights of these trainings, at least one.
 
         Raises:
             CKRMError: when one is not there.
         """
-        paths = [self.weights_path(design, seed) for seed in seeds]
+        epochs = way.epochs(self.recipe.epochs)
+        paths = [self.weights_path(design, seed, epochs, way.how) for seed in seeds]
         found = [path for path in paths if path is not None and path.exists()]
         if not found or len(found) < len(paths):
             raise CKRMError(
