@@ -144,7 +144,7 @@ def recommend(
         history,
         settings.margin,
         lambda outcome: retrained(runner, outcome, seeds),
-        None if given else start_again,
+        None if given or settings.confirm <= settings.seeds else start_again,
     )
 
 
