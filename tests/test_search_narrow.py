@@ -142,7 +142,7 @@ def test_the_model_as_given_may_teach(folder, tmp_path, capsys):
 
 
 def facts_of(output: str, classes: int) -> ModelFacts:
-    return ModelFacts((SIDE, SIDE, 1), 0.0, 1.0, "told", classes, output, "told")
+    return ModelFacts((SIDE, SIDE, 1), 0.0, 1.0, classes, output, ("told", "told"))
 
 
 def test_the_loss_of_the_taught_is_the_same_whatever_the_model_returns():
