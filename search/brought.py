@@ -63,7 +63,7 @@ class Brought:
             data.input_shape,
             images=as_pixels(evenly(data.train.images, IMAGES), data.scale, self.facts),
             select=settings.select,
-            fresh=settings.begins == "scratch",
+            fresh=settings.from_ == "scratch",
             multiple=settings.multiple,
         )
 

@@ -121,11 +121,11 @@ def load_options(config: str | None, flags: Mapping[str, Any]) -> tuple[Options,
             received=settings.model,
             hint="A given model may have seen any image; search.run --model goes over its widths.",
         )
-    if settings.begins == "slices":
+    if settings.from_ == "slices":
         raise CKRMError(
             "--from",
             expected="scratch: a budget is counted in whole trainings",
-            received=settings.begins,
+            received=settings.from_,
         )
     last = settings.seed + options.repeats * settings.most_seeds
     if last * SEED_STRIDE >= 2**32:

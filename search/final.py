@@ -226,7 +226,7 @@ def _fold_runners(
         check_fit(settings, part)
         place = open_folder(str(folder / f"fold{number}"), {"pixels": data_fingerprint(part)})
         # Nothing is chosen here any more: all images but the judged ones are trained on.
-        whole = replace(settings, score_share=0.0, folds=0, from_=None)
+        whole = replace(settings, score_share=0.0, folds=0, from_="scratch")
         runner = make_runner(whole, part, place, progress)
         # A start of its own for each seed: with one for all, the trainings would be alike.
         runner.heritage.first = None

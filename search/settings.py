@@ -32,6 +32,9 @@ CHOICES = {
     "unseen": ("test", "none"),
 }
 
+# What networks start from where nothing is said depends on whether a model is given.
+BY_MODEL = "auto"
+
 # Settings that may change between a run and its continuation: none changes a training's result.
 FREE = ("trials", "out", "tensorboard", "penalty", "no_test", "training_timeout")
 
@@ -91,7 +94,7 @@ class Settings:
     out: str
     tensorboard: bool
     model: str | None
-    from_: str | None
+    from_: str
     select: str | None
     multiple: int
     pixels: str | None
@@ -107,8 +110,7 @@ class Settings:
         strategy(self.strategy, self.seed)
         signal_rule(self.criterion)
         for name, known in CHOICES.items():
-            # Only `from` may be None: its default depends on the model.
-            if getattr(self, name) not in (None, *known):
+            if getattr(self, name) not in known:
                 raise unknown_name(f"--{name.rstrip('_')}", getattr(self, name), known)
         if isinstance(self.image_size, tuple) and len(self.image_size) != 2:
             raise CKRMError(
@@ -181,11 +183,6 @@ class Settings:
         """What the networks of a search take over from the trained start."""
         return Way.of(self.distill, self.from_, given=bool(self.model))
 
-    @property
-    def begins(self) -> str:
-        """What networks start from: "slices" or "scratch"."""
-        return self.from_ or ("slices" if self.model else "scratch")
-
     def network(self, input_shape: tuple[int, int, int], classes: int) -> Family:
         """The family searched, for images of this shape and so many classes.
 
@@ -222,7 +219,7 @@ class Settings:
             k.rstrip("_"): list(v) if isinstance(v, tuple) else v
             for k, v in values.items()
             if k not in (*FREE, *unused)
-        } | {"from": self.begins}
+        }
 
     @property
     def free(self) -> dict[str, Any]:
@@ -324,6 +321,8 @@ def settings_of(found: Mapping[str, tuple[str, Any]]) -> Settings:
             options[name] = read_option(where, value, sources[name])
         else:
             own[_field(name)] = typed(where, value, kinds[_field(name)])
+    if own["from_"] == BY_MODEL:
+        own["from_"] = "slices" if own["model"] else "scratch"
     return Settings(**own, options=options)
 
 

@@ -16,7 +16,7 @@ from ckrm_tf.train.way import PLAIN, Way
 from search.compare import load_options
 from search.final import final
 from search.run import run
-from search.settings import load_settings
+from search.settings import load_settings, make_settings
 
 FLAGS = {
     "family": "vgg", "filters": 6, "growth": 1.0, "blocks": [1, 1], "image_size": 16, "epochs": 2,
@@ -108,8 +108,9 @@ def test_settings_name_the_way():
     assert load_settings(None, {}).fingerprint()["from"] == "scratch"
     # A model that was brought is sliced by its family, by default.
     brought = load_settings(None, {"model": "x.keras"})
-    assert (brought.way, brought.begins, brought.fingerprint()["from"]) == (PLAIN, *["slices"] * 2)
-    assert load_settings(None, {"model": "x.keras", "from": "scratch"}).begins == "scratch"
+    assert (brought.way, brought.from_, brought.fingerprint()["from"]) == (PLAIN, *["slices"] * 2)
+    assert load_settings(None, {"model": "x.keras", "from": "scratch"}).from_ == "scratch"
+    assert make_settings([("run.json", settings.fingerprint())]) == settings
 
 
 @pytest.mark.parametrize(
