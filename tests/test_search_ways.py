@@ -71,7 +71,12 @@ def test_the_report_tells_the_way_of_each_training(ended):
     record = collect(out)
     assert any("'distilled slice'" in note for note in record.notes)
     assert [len(one.aucs) for one in record.tried] == [1, 1]
-    assert "distilled slice, and the network has plain trainings" in (out / "report.md").read_text()
+    page = (out / "report.md").read_text()
+    assert "distilled slice, and the network has plain trainings" in page
+    assert (
+        "were taught by the start's probabilities and began as its mended slices, 1 epochs" in page
+    )
+    assert "the others began as mended slices of the start" in page
 
 
 def test_a_finished_search_is_known_and_another_way_is_another_search(ended, npz):

@@ -18,7 +18,7 @@ from ckrm_tf.reporting.collect_verdicts import MODELS, NETWORKS, Judgement
 from ckrm_tf.reporting.evidence import Evidence, read_evidence
 from ckrm_tf.reporting.files import read_json
 from ckrm_tf.reporting.record import AxisRow, Estimate, Latency, Network, Record
-from ckrm_tf.reporting.recorded import family_of
+from ckrm_tf.reporting.recorded import family_of, way_of
 from ckrm_tf.reporting.tried import mean_by_layer, tried_networks
 from ckrm_tf.store.folder import LATER
 from ckrm_tf.store.journal import Journal
@@ -91,9 +91,7 @@ def _search(folder: Path, settings: Mapping[str, Any], made: str) -> Record:
     trainings = journal.read()
     # Of a training that was tried again the last success counts, where the journal tells.
     current = getattr(journal, "current", journal.read)()
-    way = Way.of(
-        bool(settings.get("distill")), settings.get("from"), given="model_file" in settings
-    )
+    way = way_of(settings)
     most = max((t.epochs for t in current), default=1)
     whole = speaking(current, int(settings.get("epochs", most)), way)
     history = outcomes(whole)
