@@ -242,7 +242,9 @@ def test_each_way_is_a_training_of_its_own(searched):
     assert len(made.journal) == lines
 
 
-def test_the_start_itself_takes_nothing_over(runner):
+def test_the_start_itself_takes_nothing_over(runner, searched):
+    made = searched[0]
+    assert made.run(made.family.start, 1, way=BOTH) == made.run(made.family.start, 1)
     assert runner.way_of(runner.family.start) == PLAIN
     assert runner.way_of(narrower(runner.family)) == BOTH
 

@@ -133,11 +133,14 @@ class Runner:
             design: the network.
             seed: of the training; it says which fold is seen.
             epochs: where they are not the recipe's.
-            way: what is taken over from the start; a start that is missing is trained before.
+            way: what is taken over from the start; a start that is missing is trained before. The
+                start itself takes nothing over.
 
         Raises:
             NoRoomError: the disk is full.
         """
+        if design == self.family.start:
+            way = PLAIN
         epochs = way.epochs(epochs or self.recipe.epochs)
         known = self.known(design, seed, epochs, way.how)
         if known is None and way.inherits:
