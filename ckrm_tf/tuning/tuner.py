@@ -75,7 +75,7 @@ class CKRMTuner(keras_tuner.engine.base_tuner.BaseTuner):
         epochs = values.get("tuner/epochs")
         trainings: list[Training] = []
         for seed in self._seeds_of(values):
-            trainings.append(self.runner.run(design, seed, epochs))
+            trainings.append(self.runner.run(design, seed, epochs, self.runner.way_of(design)))
             if self._is_hopeless(trainings[-1]):
                 break
         self.runner.release()
@@ -117,7 +117,9 @@ class CKRMTuner(keras_tuner.engine.base_tuner.BaseTuner):
         values = trial.hyperparameters.values
         design = design_in(values, self.runner.family.axes)
         model = self.runner.build(design)
-        path = self.runner.weights_path(design, self._seeds_of(values)[0])
+        way = self.runner.way_of(design)
+        epochs = way.epochs(values.get("tuner/epochs") or self.runner.recipe.epochs)
+        path = self.runner.weights_path(design, self._seeds_of(values)[0], epochs, way.how)
         if path is None:
             raise FileNotFoundError("this search kept no weights: give the runner a weights_dir")
         model.load_weights(path)
