@@ -117,6 +117,21 @@ def export_model(
     Raises:
         CKRMError: when the folder is in use, an argument does not fit the model, a package is
             missing, or a written file's probabilities differ by more than 1e-5.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> from ckrm_tf import Stage, Widths, export_model, resnet
+        >>> widths = Widths(4, (Stage(1, 4, 8),))
+        >>> model = resnet(widths, (16, 16, 1), classes=2)
+        >>> with TemporaryDirectory() as folder:
+        ...     report = export_model(
+        ...         model, Path(folder) / "new", widths=widths, class_names=("no", "yes"), scale=255
+        ...     )
+        ...     sorted(path.name for path in report.folder.iterdir())
+        ['model.keras', 'saved_model', 'widths.json']
+        >>> report.params, report.images, report.saved_model_difference < 1e-5
+        (522, 8, True)
     """
     start = time.perf_counter()
     target = Path(folder).absolute()
