@@ -106,7 +106,8 @@ def export_model(
         scale: the pixel value of full brightness, such as 255.
         input_shape: (height, width, channels), checked against the model's if given.
         layout: of a ResNet, the paper's by default.
-        design, family: of a network of any other family, instead of `widths` and `layout`.
+        design: of a network of any other family, with `family` instead of `widths` and `layout`.
+        family: of the design.
         metadata: anything JSON can hold; goes into `widths.json` and the SavedModel.
         images: raw pixels (n, height, width, channels) for the parity check, such as validation
             images; eight of seeded noise by default.

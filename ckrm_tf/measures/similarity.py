@@ -30,7 +30,8 @@ def psi(x: Any, y: Any, epsilon: float = 1e-12, alpha: float = ALPHA) -> float:
     """Similarity of two slices: |L|^alpha * C * |S| (Eq. 2 and 5).
 
     Args:
-        x, y: two slices of equal shape, any number of dimensions.
+        x: a slice of any number of dimensions.
+        y: another of equal shape.
         epsilon: the constant of Eq. 2, absolute, in squared units of the slices.
         alpha: weight of the luminance term; 1 gives |SSIM| over one window (Eq. 6).
 
