@@ -26,19 +26,23 @@ PACKAGE = "ckrm_tf"
 # Where copies of files outside of `docs/` go.
 COPIES = "repository"
 CHANGELOG = "changelog.md"
-# `::: ckrm_tf.NAME` is how mkdocstrings is asked for a name.
-ASKED = re.compile(rf"^::: {PACKAGE}\.(\w+)\s*$", re.MULTILINE)
+# What lists the names that must have a page: a dictionary or a list, read and not imported.
+LISTS = {"__init__.py": "_PUBLIC", "stats/__init__.py": "__all__"}
+# `::: ckrm_tf.stats.NAME` is how mkdocstrings is asked for a name.
+ASKED = re.compile(rf"^::: {PACKAGE}\.(?:\w+\.)*(\w+)\s*$", re.MULTILINE)
 LINK = re.compile(r"(?<=\]\()(?P<path>[^)#\s:]+)(?P<rest>(?:#[^)\s]*)?\))")
 FENCE = re.compile(r"^(```+|~~~+).*?^\1\s*?$", re.MULTILINE | re.DOTALL)
 
 
 def public_names() -> set[str]:
-    """The names of `_PUBLIC` in the package of this checkout, which is not imported."""
-    tree = ast.parse((ROOT / PACKAGE / "__init__.py").read_text(encoding="utf-8"))
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_PUBLIC":
-            return set(ast.literal_eval(node.value))
-    raise PluginError(f"{PACKAGE}/__init__.py: expected a dictionary _PUBLIC, found none")
+    """The public names of this checkout: those at the top of the package, and its statistics."""
+    found: set[str] = set()
+    for file, name in LISTS.items():
+        tree = ast.parse((ROOT / PACKAGE / file).read_text(encoding="utf-8"))
+        assigned = [node for node in tree.body if isinstance(node, ast.Assign)]
+        (value,) = [node.value for node in assigned if ast.unparse(node.targets[0]) == name]
+        found.update(ast.literal_eval(value))
+    return found
 
 
 def check_public(texts: Iterable[str], names: set[str]) -> None:
