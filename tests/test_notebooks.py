@@ -43,7 +43,7 @@ def pair(request, tmp_path_factory):
         if cell.cell_type == "code":
             cell.outputs = []
     folder = str(tmp_path_factory.mktemp(request.param.stem))
-    client = nbclient.NotebookClient(again, timeout=1200, resources={"metadata": {"path": folder}})
+    client = nbclient.NotebookClient(again, timeout=1800, resources={"metadata": {"path": folder}})
     # An error in a cell is raised here, with its traceback.
     client.execute(env=os.environ | {"PYTHONPATH": str(ROOT)})
     return committed, again
