@@ -53,7 +53,7 @@ from search.settings import (
     setting_flags,
     settings_of,
 )
-from search.strategies import SEED_STRIDE, check_strategy, make_strategy
+from search.strategies import SEED_STRIDE, SHORT, check_strategy, make_strategy
 from search.values import typed
 
 RANGES: dict[str, tuple[float, float]] = {
@@ -224,9 +224,9 @@ def run_strategy(
     # Repeats share no training seed, and all strategies of a repeat share theirs.
     mine = replace(settings, seed=settings.seed + repeat * settings.most_seeds)
     console.rule(f"{name}, repeat {repeat + 1} of {options.repeats}", align="left")
-    # Hyperband trains more networks for fewer epochs.
-    known = None if name == "hyperband" else networks
+    known = None if name in SHORT else networks
     with Progress(console, known, settings.margin, settings.seeds) as progress:
+        progress.describe = runner.family.describe
         oracle, metrics = make_strategy(name, mine, data, networks)
         scoring = None
         if isinstance(oracle, CKRMOracle):

@@ -96,7 +96,10 @@ def make_runner(
     )
 
     def callbacks(design: Design, seed: int) -> list[keras.callbacks.Callback]:
-        found = [progress.epochs(design, seed, settings.epochs)] if progress else []
+        found: list[keras.callbacks.Callback] = []
+        if progress:
+            seen = runner.data_of(seed)
+            found.append(progress.epochs(design, seed, settings.epochs, seen))
         if settings.tensorboard:
             log_dir = folder / "tensorboard" / training_name(design, seed)
             found.append(CKRMCallback(every=EVERY, log_dir=log_dir))
