@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import ckrm_tf
+from ckrm_tf import stats
 
 ROOT = Path(__file__).parent.parent
 PROMPT = ">>>"
@@ -66,9 +67,14 @@ def with_example(source: str, name: str) -> bool:
     return False
 
 
-@pytest.mark.parametrize("name", ckrm_tf.__all__)
-def test_every_public_name_has_an_example(name):
-    home = importlib.import_module(getattr(ckrm_tf, name).__module__)
+PUBLIC = [(ckrm_tf, name) for name in ckrm_tf.__all__]
+# What the functions of `stats` return is shown by their own examples.
+PUBLIC += [(stats, name) for name in stats.__all__ if not isinstance(getattr(stats, name), type)]
+
+
+@pytest.mark.parametrize(("package", "name"), PUBLIC)
+def test_every_public_name_has_an_example(package, name):
+    home = importlib.import_module(getattr(package, name).__module__)
     assert with_example(Path(home.__file__).read_text(), name)
 
 
