@@ -25,7 +25,7 @@ from ckrm_tf.design.cost import Cost
 from ckrm_tf.design.design import Design
 from ckrm_tf.families.resnet import ResNetFamily
 from ckrm_tf.families.widths import Widths
-from ckrm_tf.judge.select import acceptable
+from ckrm_tf.judge.select import recommend
 from ckrm_tf.tuning.answers import Score, Stop
 from ckrm_tf.tuning.history import History, Outcome, merged
 from ckrm_tf.tuning.registry import STRATEGIES, strategy
@@ -116,11 +116,7 @@ def held(world: World, history: list[Outcome]) -> Design:
         return replace(outcome, aucs=tuple(world.train(outcome.design) for _ in range(HOLD)))
 
     start = again(history[0])
-    for outcome in sorted(history[1:], key=lambda o: o.params):
-        good = acceptable(outcome, history, HALF_MARGIN)
-        if good and acceptable(again(outcome), [start], HALF_MARGIN):
-            return outcome.design
-    return world.family.start
+    return recommend([start, *history[1:]], 2 * HALF_MARGIN, again)[1].design
 
 
 def main(
