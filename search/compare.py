@@ -122,6 +122,12 @@ def load_options(config: str | None, flags: Mapping[str, Any]) -> tuple[Options,
             received=settings.model,
             hint="A given model may have seen any image; search.run --model goes over its widths.",
         )
+    if settings.from_ == "slices":
+        raise CKRMError(
+            "--from",
+            expected="scratch: a budget is counted in whole trainings",
+            received=settings.from_,
+        )
     last = settings.seed + options.repeats * settings.most_seeds
     if last * SEED_STRIDE >= 2**32:
         # NumPy's generators take no larger seed.
@@ -225,6 +231,7 @@ def run_strategy(
     networks = options.budget(name) // settings.seeds
     # Repeats share no training seed, and all strategies of a repeat share theirs.
     mine = replace(settings, seed=settings.seed + repeat * settings.most_seeds)
+    runner.heritage.first = mine.seed
     console.rule(f"{name}, repeat {repeat + 1} of {options.repeats}", align="left")
     known = None if name in SHORT else networks
     with Progress(console, known, settings.margin, settings.seeds) as progress:

@@ -96,6 +96,8 @@ def make_runner(
         folds=search_folds(data, settings.fold_count(data), settings.seed),
         limit=settings.training_timeout,
         note=progress.note if progress else warnings.warn,
+        way=settings.way,
+        first=settings.seed,
     )
 
     def callbacks(design: Design, seed: int) -> list[keras.callbacks.Callback]:

@@ -18,6 +18,7 @@ from ckrm_tf.families.registry import family
 from ckrm_tf.judge.select import CONFIRMED_SHARE
 from ckrm_tf.train.precision import FLOAT32, precision_of
 from ckrm_tf.train.recipe import Recipe
+from ckrm_tf.train.way import Way
 from ckrm_tf.tuning.registry import kind, strategy
 from ckrm_tf.tuning.rule import Rule
 from search.config_files import config_text, explained, read_config, read_yaml
@@ -32,6 +33,9 @@ CHOICES = {
     "unseen": ("test", "none"),
 }
 
+# What networks start from where nothing is said depends on whether a model is given.
+BY_MODEL = "auto"
+
 # Settings that may change between a run and its continuation: none changes a training's result.
 FREE = (
     *("trials", "out", "tensorboard", "penalty", "no_test", "training_timeout"),
@@ -42,7 +46,7 @@ UNKEPT = ("out", "optuna_storage", "reuse")
 
 # Settings that only a search over a given model has.
 OF_MODEL = (
-    *("model", "from_", "select", "multiple"),
+    *("model", "select", "multiple"),
     *("pixels", "output", "unseen", "custom", "unsafe"),
 )
 
@@ -92,6 +96,7 @@ class Settings:
     shift: int
     precision: str
     deterministic: bool
+    distill: bool
     training_timeout: float | None
     out: str
     tensorboard: bool
@@ -143,6 +148,12 @@ class Settings:
                 expected="float32 with --ggcam, and with --model, whose layers keep their own",
                 received=self.precision,
             )
+        if self.ggcam and self.way.inherits:
+            raise CKRMError(
+                "--ggcam",
+                expected="networks that take nothing over from the start",
+                received="--distill" if self.distill else "--from slices",
+            )
         check_data_flags(self.data, self.options)
         # Built here so that a bad value is refused before any data are read.
         self.rule, self.recipe, self.network(ANY_INPUT, 2).start
@@ -185,6 +196,11 @@ class Settings:
         return Recipe(
             self.epochs, self.batch_size, self.learning_rate, self.l1, self.shift, precision
         )
+
+    @property
+    def way(self) -> Way:
+        """What the networks of a search take over from the trained start."""
+        return Way.of(self.distill, self.from_, given=bool(self.model))
 
     def network(self, input_shape: tuple[int, int, int], classes: int) -> Family:
         """The family searched, for images of this shape and so many classes.
@@ -325,6 +341,8 @@ def settings_of(found: Mapping[str, tuple[str, Any]]) -> Settings:
             options[name] = read_option(where, value, sources[name])
         else:
             own[_field(name)] = typed(where, value, kinds[_field(name)])
+    if own["from_"] == BY_MODEL:
+        own["from_"] = "slices" if own["model"] else "scratch"
     return Settings(**own, options=options)
 
 

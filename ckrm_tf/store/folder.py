@@ -24,6 +24,8 @@ LATER: dict[str, Any] = {
     "score_share": 0.0,
     "folds": 0,
     "precision": "float32",
+    "from": "scratch",
+    "distill": False,
 }
 
 

@@ -8,11 +8,15 @@ from typing import Any
 
 from ckrm_tf.criteria.base import Signal
 from ckrm_tf.design.design import Design
+from ckrm_tf.train.way import HOWS, PLAIN_NAME
 
 COMPLETED, FAILED = "completed", "failed"
 
 # Of a record in a journal. Version 0.1 wrote none, and the widths of a ResNet as its network.
 SCHEMA = 2
+
+Key = tuple[Design, int, int, str]
+"""Network, seed, epochs and way of a training."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ class Training:
         finished: when, ISO 8601 in UTC.
         taken_from: the earlier run's folder that it was taken over from, None where this run
             trained it.
+        how: what it took over from the trained start (`ckrm_tf.train.way.HOWS`): nothing
+            where it is "plain", as all of earlier versions are.
     """
 
     design: Design
@@ -62,11 +68,12 @@ class Training:
     finished: str = ""
     fold: int | None = None
     taken_from: str | None = None
+    how: str = PLAIN_NAME
 
     @property
-    def key(self) -> tuple[Design, int, int]:
+    def key(self) -> Key:
         """What identifies a training within one run: its settings are the run's."""
-        return self.design, self.seed, self.epochs
+        return self.design, self.seed, self.epochs, self.how
 
     @property
     def seconds(self) -> float:
@@ -112,5 +119,7 @@ class Training:
             raise ValueError("a value of another type")
         if self.status not in (COMPLETED, FAILED):
             raise ValueError(f"status {str(self.status)[:20]}")
+        if self.how not in HOWS:
+            raise ValueError(f"a training that is {str(self.how)[:20]}")
         if self.status == COMPLETED and (self.val_auc is None or not 0 <= self.val_auc <= 1):
             raise ValueError("no AUC")

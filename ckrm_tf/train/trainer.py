@@ -114,6 +114,7 @@ class Trainer:
         data: train split to learn from, val split to score on; the test split is not touched.
         recipe: how to train.
         wrap: makes the training model from the built one.
+        beside: (training images, ...) that the loss hears beside the labels, or None.
     """
 
     def __init__(
@@ -122,9 +123,9 @@ class Trainer:
         data: Dataset,
         recipe: Recipe,
         wrap: Callable[[keras.Model], keras.Model] | None = None,
-        gaze: np.ndarray | None = None,
+        beside: np.ndarray | None = None,
     ) -> None:
-        self.build, self.data, self.recipe, self.gaze = build, data, recipe, gaze
+        self.build, self.data, self.recipe, self.beside = build, data, recipe, beside
         self.wrap = wrap or (lambda model: TrainingNetwork(model.inputs, model.outputs[0]))
         self._model: keras.Model | None = None
         self.network: keras.Model | None = None
@@ -152,7 +153,7 @@ class Trainer:
             self.recipe.batch_size,
             seed=seed,
             shift=self.recipe.shift,
-            gaze=self.gaze,
+            beside=self.beside,
         )
         network = self._prepare(len(batches))
         clock = _Clock()
@@ -211,11 +212,13 @@ class Trainer:
             # Variables made inside the traced step would have it traced twice.
             self.network.optimizer.build(self.network.trainable_variables)
             slots = self.network.optimizer.variables
-            self._fresh_slots = [ops.convert_to_numpy(variable) for variable in slots]
+            # The moments begin as zeros; the scale of a loss does not.
+            self._fresh_slots = [None if v.shape else ops.convert_to_numpy(v) for v in slots]
         else:
             slots = self.network.optimizer.variables
             for variable, value in zip(slots, self._fresh_slots, strict=True):
-                variable.assign(value)
+                zeros = ops.zeros(variable.shape, variable.dtype)
+                variable.assign(zeros if value is None else value)
         if fresh is not None:
             self.network.set_weights(fresh.get_weights())
         return self.network

@@ -44,6 +44,15 @@ class CKRMOracle(keras_tuner.Oracle):
             nothing of it, leaves the signals to decide.
         why: the reason of the last proposal.
         note: told why slices cannot be scored, where they cannot; a warning by default.
+
+    Example:
+        >>> from ckrm_tf import CKRMOracle, ResNetFamily, Stage, Widths
+        >>> family = ResNetFamily(Widths(8, (Stage(1, 8, 16),)), (16, 16, 1))
+        >>> oracle = CKRMOracle(family, max_trials=10)
+        >>> oracle.populate_space("0")["values"]
+        {'stem/filters': 8, 'stage1/blocks': 1, 'stage1/mid': 8, 'stage1/out': 16}
+        >>> oracle.why
+        'the starting network'
     """
 
     def __init__(

@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any
 from ckrm_tf.store.journal import Journal
 from ckrm_tf.store.record import COMPLETED, Training
 from ckrm_tf.store.weights import WEIGHTS, as_recorded
+from ckrm_tf.train.way import PLAIN_NAME
 
 if TYPE_CHECKING:
     from ckrm_tf.tuning.runner import Runner
-
-# A record of an earlier version has none, and is of a plain training.
-PLAIN = "plain"
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ class Earlier:
 
     @staticmethod
     def _is_plain(training: Training) -> bool:
-        return getattr(training, "how", PLAIN) == PLAIN
+        return training.how == PLAIN_NAME
 
 
 def earlier_places(folder: Path) -> list[Path]:
