@@ -16,6 +16,7 @@ from ckrm_tf.errors import CKRMError, unknown_name
 from ckrm_tf.families.base import Family, StartOptions
 from ckrm_tf.families.registry import family
 from ckrm_tf.judge.select import CONFIRMED_SHARE
+from ckrm_tf.train.precision import FLOAT32, precision_of
 from ckrm_tf.train.recipe import Recipe
 from ckrm_tf.train.way import Way
 from ckrm_tf.tuning.registry import kind, strategy
@@ -93,6 +94,7 @@ class Settings:
     learning_rate: float
     l1: float
     shift: int
+    precision: str
     deterministic: bool
     distill: bool
     training_timeout: float | None
@@ -139,6 +141,13 @@ class Settings:
             raise CKRMError(
                 "--blocks", expected=f"at most {MOST_STAGES} stages", received=len(self.blocks)
             )
+        plain = self.recipe.precision == FLOAT32
+        if not plain and (self.ggcam or self.model):
+            raise CKRMError(
+                "--precision",
+                expected="float32 with --ggcam, and with --model, whose layers keep their own",
+                received=self.precision,
+            )
         if self.ggcam and self.way.inherits:
             raise CKRMError(
                 "--ggcam",
@@ -183,7 +192,10 @@ class Settings:
     @property
     def recipe(self) -> Recipe:
         """The training recipe."""
-        return Recipe(self.epochs, self.batch_size, self.learning_rate, self.l1, self.shift)
+        precision = precision_of(self.precision)
+        return Recipe(
+            self.epochs, self.batch_size, self.learning_rate, self.l1, self.shift, precision
+        )
 
     @property
     def way(self) -> Way:
@@ -218,6 +230,7 @@ class Settings:
         values = {k: v for k, v in asdict(self).items() if k != "options"}
         # The pixels tell which data they are, wherever the files lie.
         values |= {k: v for k, v in self.options.items() if k not in PLACES}
+        values["precision"] = self.recipe.precision
         unused: tuple[str, ...] = () if self.ggcam else ("ggcam_a", "ggcam_e")
         unused += () if self.data.startswith(EGD_PREFIX) else ("split", "frame")
         # The file is known by its content, wherever it lies.
