@@ -125,6 +125,7 @@ class StartOptions:
         blocks: blocks or layers of each stage.
         conv: the kind of convolution, "plain" in every family.
         ratio: of `conv="slim"`.
+        multiple: widths that are narrowed are multiples of so many channels.
     """
 
     filters: int
@@ -132,3 +133,4 @@ class StartOptions:
     blocks: tuple[int, ...]
     conv: str = "plain"
     ratio: float = 4 / 3
+    multiple: int = 1

@@ -23,6 +23,7 @@ LATER: dict[str, Any] = {
     "deterministic": False,
     "score_share": 0.0,
     "folds": 0,
+    "multiple": 1,
 }
 
 
