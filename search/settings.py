@@ -32,11 +32,11 @@ CHOICES = {
 }
 
 # Settings that may change between a run and its continuation: none changes a training's result.
-FREE = ("trials", "out", "tensorboard", "penalty", "no_test", "training_timeout")
+FREE = ("trials", "out", "formats", "tensorboard", "penalty", "no_test", "training_timeout")
 
 # Settings that only a search over a given model has.
 OF_MODEL = (
-    *("model", "from_", "select", "multiple"),
+    *("model", "from_", "select"),
     *("pixels", "output", "unseen", "custom", "unsafe"),
 )
 
@@ -87,6 +87,7 @@ class Settings:
     deterministic: bool
     training_timeout: float | None
     out: str
+    formats: str
     tensorboard: bool
     model: str | None
     from_: str
@@ -173,7 +174,9 @@ class Settings:
         Raises:
             CKRMError: an unknown family, a starting network that is none, options it has not.
         """
-        options = StartOptions(self.filters, self.growth, self.blocks, self.conv, self.ratio)
+        options = StartOptions(
+            self.filters, self.growth, self.blocks, self.conv, self.ratio, self.multiple
+        )
         return family(self.family, options, input_shape, classes)
 
     @property
