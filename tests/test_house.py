@@ -65,6 +65,19 @@ def test_the_look_at_what_is_loaded_sees_it():
     assert "numpy" in loaded_by("import ckrm_tf.criteria.eigenvalues")
 
 
+@pytest.mark.parametrize(
+    ("statement", "quick"),
+    [
+        ("import ckrm_tf", True),
+        # A module with a second's work, so that the clock is seen to run.
+        ("import ckrm_tf, time\nwhile time.process_time() < 1: pass", False),
+    ],
+)
+def test_the_package_is_imported_within_a_second_of_processor_time(statement, quick):
+    done = python(f"{statement}\nimport time; print(time.process_time())")
+    assert (float(done.stdout) < 1) is quick
+
+
 @pytest.mark.parametrize("name", ckrm_tf.__all__)
 def test_every_public_name_is_there(name):
     home = ckrm_tf._PUBLIC[name]

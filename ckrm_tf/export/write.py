@@ -112,7 +112,8 @@ def export_model(
         scale: the pixel value of full brightness, such as 255.
         input_shape: (height, width, channels), checked against the model's if given.
         layout: of a ResNet, the paper's by default.
-        design, family: of a network of any other family, instead of `widths` and `layout`.
+        design: of a network of any other family, with `family` instead of `widths` and `layout`.
+        family: of the design.
         metadata: anything JSON can hold; goes into `widths.json` and the SavedModel.
         images: raw pixels (n, height, width, channels) for the parity check, such as validation
             images; eight of seeded noise by default.
@@ -126,6 +127,21 @@ def export_model(
     Raises:
         CKRMError: when the folder is in use, an argument does not fit the model, a package is
             missing, or a written file's probabilities differ by more than 1e-5.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> from ckrm_tf import Stage, Widths, export_model, resnet
+        >>> widths = Widths(4, (Stage(1, 4, 8),))
+        >>> model = resnet(widths, (16, 16, 1), classes=2)
+        >>> with TemporaryDirectory() as folder:
+        ...     report = export_model(
+        ...         model, Path(folder) / "new", widths=widths, class_names=("no", "yes"), scale=255
+        ...     )
+        ...     sorted(path.name for path in report.folder.iterdir())
+        ['model.keras', 'saved_model', 'widths.json']
+        >>> report.params, report.images, report.saved_model_difference < 1e-5
+        (522, 8, True)
     """
     start = time.perf_counter()
     target = Path(folder).absolute()

@@ -37,6 +37,17 @@ class CAMHead(layers.Layer):
 
     Raises:
         CKRMError: for fewer classes, or, when built, for an input that is not feature maps.
+
+    Example:
+        >>> import numpy as np
+        >>> from ckrm_tf import CAMHead
+        >>> head = CAMHead(3)
+        >>> logits, maps = head(np.ones((2, 4, 4, 8), "float32"))
+        >>> logits.shape, maps.shape, head.count_params()
+        (TensorShape([2, 3]), TensorShape([2, 4, 4, 3]), 27)
+        >>> means = np.mean(maps, axis=(1, 2)) + np.asarray(head.bias.value)
+        >>> bool(np.allclose(logits, means, atol=1e-6))
+        True
     """
 
     def __init__(self, classes: int, divisor: int | None = None, **kwargs: Any) -> None:

@@ -87,6 +87,17 @@ class SlimConv2D(layers.Layer):
     Raises:
         CKRMError: for an impossible ratio, stride or dilation; when built, for an input that is
             not a batch of images or whose channels do not divide into the groups.
+
+    Example:
+        >>> import keras
+        >>> from ckrm_tf import SlimConv2D
+        >>> image = keras.Input((16, 16, 64))
+        >>> slim = keras.Model(image, SlimConv2D(4 / 3, strides=2)(image))
+        >>> plain = keras.Model(image, keras.layers.Conv2D(48, 3, 2, padding="same")(image))
+        >>> slim.output_shape, plain.output_shape
+        ((None, 8, 8, 48), (None, 8, 8, 48))
+        >>> slim.count_params(), plain.count_params()
+        (12616, 27696)
     """
 
     def __init__(

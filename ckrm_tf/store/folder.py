@@ -24,6 +24,8 @@ LATER: dict[str, Any] = {
     "score_share": 0.0,
     "folds": 0,
     "multiple": 1,
+    "from": "scratch",
+    "distill": False,
 }
 
 
