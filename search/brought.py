@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -81,7 +82,12 @@ def bring(console: Console, settings: Settings) -> Brought:
     model = load_model(path, custom=settings.custom, unsafe=settings.unsafe)
     facts = read_facts(model, pixels=pixel_range(settings.pixels), output=settings.output)
     console.print(f"model     {settings.model}: {facts}", highlight=False, soft_wrap=True)
-    return Brought(model, facts, hashlib.sha256(path.read_bytes()).hexdigest()[:16])
+    return Brought(model, facts, digest_of(path))
+
+
+def digest_of(path: Path) -> str:
+    """A short hash of a model's file: it is known by its content, wherever it lies."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def pixel_range(text: Any) -> tuple[float, float] | None:

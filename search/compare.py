@@ -55,6 +55,7 @@ from search.settings import (
 )
 from search.strategies import SEED_STRIDE, SHORT, check_strategy, make_strategy
 from search.values import typed
+from search.watchers import told
 
 RANGES: dict[str, tuple[float, float]] = {
     "trainings": (1, 1_000_000),
@@ -121,6 +122,12 @@ def load_options(config: str | None, flags: Mapping[str, Any]) -> tuple[Options,
             received=settings.model,
             hint="A given model may have seen any image; search.run --model goes over its widths.",
         )
+    if settings.from_ == "slices":
+        raise CKRMError(
+            "--from",
+            expected="scratch: a budget is counted in whole trainings",
+            received=settings.from_,
+        )
     last = settings.seed + options.repeats * settings.most_seeds
     if last * SEED_STRIDE >= 2**32:
         # NumPy's generators take no larger seed.
@@ -171,6 +178,8 @@ def _compare(options: Options, settings: Settings) -> None:
     data = read_data(console, settings)
     cost = check_fit(settings, data)
     family = settings.network(data.input_shape, data.classes)
+    # All strategies train on the same images: those kept apart for scores are kept from each.
+    settings = replace(settings, strategy=PROPOSING)
     identity = settings.fingerprint() | {"pixels": data_fingerprint(data)}
     folder = open_folder(settings.out, identity, settings.free)
     fresh_sessions(folder)
@@ -183,8 +192,7 @@ def _compare(options: Options, settings: Settings) -> None:
         f"folder    {folder} (the same command goes on where it stopped)",
         highlight=False,
     )
-    # All strategies train on the same images: those kept apart for scores are kept from each.
-    runner = make_runner(replace(settings, strategy=PROPOSING), data, folder, None)
+    runner = make_runner(settings, data, folder, None)
     found: Found = {name: [] for name in options.strategies}
     # Repeat by repeat, so that a run cut short has something of every strategy.
     for repeat in range(options.repeats):
@@ -223,6 +231,7 @@ def run_strategy(
     networks = options.budget(name) // settings.seeds
     # Repeats share no training seed, and all strategies of a repeat share theirs.
     mine = replace(settings, seed=settings.seed + repeat * settings.most_seeds)
+    runner.heritage.first = mine.seed
     console.rule(f"{name}, repeat {repeat + 1} of {options.repeats}", align="left")
     known = None if name in SHORT else networks
     with Progress(console, known, settings.margin, settings.seeds) as progress:
@@ -245,7 +254,7 @@ def run_strategy(
             paid = spent
             progress.on_training(training, new)
 
-        runner.on_training = on_training
+        runner.on_training = told(on_training, settings, folder, runner.family, progress.note)
         tuner = make_tuner(mine, oracle, runner, folder, extra_metrics=metrics)
         search_all(tuner, progress)
     return priced

@@ -15,6 +15,7 @@ from ckrm_tf.design.design import Design
 from ckrm_tf.families.base import Family
 from ckrm_tf.stats import spread
 from ckrm_tf.store.record import FAILED, Training
+from ckrm_tf.train.way import PLAIN_NAME
 from ckrm_tf.tuning.answers import Score
 from ckrm_tf.tuning.history import Outcome
 from search.live import EpochLine, LiveLine
@@ -167,7 +168,8 @@ class Progress:
             return f"{head}  failed: {t.reason}"
         worst = max(t.lam, key=lambda name: t.lam[name], default="")
         lam = f"max λ {t.lam[worst]:.2f} ({worst})" if worst and t.lam[worst] > 0 else "λ 0"
-        took = duration(t.seconds) if new else "from the journal"
+        took = duration(t.seconds) if new else f"from {t.taken_from or 'the journal'}"
+        took += "" if t.how == PLAIN_NAME else f", {t.how}"
         left = self._left() if new else ""
         said = f"{took}, {left}" if left else took
         return f"{head} {count(t.macs):>7} MACs  AUC {t.val_auc:.3f}  {lam}  {said}"

@@ -23,7 +23,8 @@ from ckrm_tf.store.folder import open_folder
 from ckrm_tf.store.opened import log_opening
 from ckrm_tf.store.owner import owned
 from ckrm_tf.train.deterministic import prepare
-from ckrm_tf.tuning.history import outcomes
+from ckrm_tf.train.way import Way
+from ckrm_tf.tuning.history import outcomes, speaking
 from ckrm_tf.tuning.runner import Runner
 from search.cli import main
 from search.console import Progress, read_data, show_data
@@ -93,6 +94,8 @@ def final(
     first: int = 1,
     widths: str | Mapping | None = None,
     folds: int = FOLDS,
+    reuse: str | None = None,
+    distill: bool = False,
     **options: Annotated[Any, option_flags],
 ) -> None:
     """Retrain the recommended and the starting network of a finished search; open the test split.
@@ -110,6 +113,9 @@ def final(
             not seen it; writes folds10.json for 10. More images, a narrower interval. Patients
             stay whole where they are known; else images are dealt out one by one. 0: on the test
             split alone; writes final.json.
+        reuse: folders of other runs, FOLDER,FOLDER, whose equal trainings are not done again.
+        distill: the candidate is taught by the starting network of its own fold and seed; the claim
+            is about networks trained so then. By folds only.
         options: of the data, where they lie elsewhere now; --help lists them.
     """
     place = Path(str(folder)).expanduser()
@@ -119,10 +125,15 @@ def final(
     for name, value in (("seeds", seeds), ("first", first), ("folds", folds)):
         check_ranges({name: typed(f"--{name}", value, int)}, ranges)
     settings, pixels = read_run(place, options)
+    settings = replace(settings, reuse=typed("--reuse", reuse, tuple[str, ...] | None))
     if folds == 1:
         raise CKRMError("--folds", expected="0, or at least 2", received=folds)
+    distill = typed("--distill", distill, bool)
+    if distill and (not folds or settings.ggcam):
+        received = "--folds 0" if not folds else "a search with --ggcam"
+        raise CKRMError("--distill", expected="folds, and no gaze maps", received=received)
     with owned(place):
-        _judge(place, settings, pixels, range(first, first + seeds), widths, folds)
+        _judge(place, settings, pixels, range(first, first + seeds), widths, folds, distill)
 
 
 def _judge(
@@ -132,6 +143,7 @@ def _judge(
     numbers: range,
     widths: str | Mapping | None,
     folds: int,
+    distill: bool,
 ) -> None:
     """The whole comparison, in a folder that this process holds."""
     prepare(settings.deterministic, settings.seed)
@@ -167,13 +179,20 @@ def _judge(
             report = final_comparison(data, runner, start, best, numbers, margin)
     if parts is not None:
         with Progress(console, len(ARMS) * folds, margin, seeds) as progress:
-            runners = _fold_runners(console, settings, parts, place / f"folds{folds}", progress)
+            runners = _fold_runners(
+                console,
+                replace(settings, distill=distill),
+                parts,
+                place / f"folds{folds}",
+                progress,
+            )
             report = {
                 "margin": margin,
                 "seeds": list(numbers),
                 **describe_arms(family, (start, best)),
                 "folds": fold_comparison(runners, start, best, numbers, margin),
             }
+            report["candidate"]["how"] = Way.of(distill, None).how
     path = keep_report(place, f"folds{folds}" if folds else "final", report)
     log_opening(place, best, path.name)
     show_final(console, report)
@@ -193,8 +212,8 @@ def _read(text: Any, family: Family) -> Design:
 
 def _candidate(settings: Settings, runner: Runner, seeds: Sequence[int]) -> Design:
     """The smallest network of the search that holds over the seeds."""
-    history = outcomes(t for t in runner.journal.current() if t.epochs == settings.epochs)
-    return confirmed(runner, history, seeds, settings.margin)
+    found = speaking(runner.journal.current(), settings.epochs, settings.way)
+    return confirmed(runner, outcomes(found), seeds, settings.margin)
 
 
 def _fold_runners(
@@ -210,8 +229,11 @@ def _fold_runners(
         check_fit(settings, part)
         place = open_folder(str(folder / f"fold{number}"), {"pixels": data_fingerprint(part)})
         # Nothing is chosen here any more: all images but the judged ones are trained on.
-        whole = replace(settings, score_share=0.0, folds=0)
-        yield make_runner(whole, part, place, progress)
+        whole = replace(settings, score_share=0.0, folds=0, from_="scratch")
+        runner = make_runner(whole, part, place, progress)
+        # A start of its own for each seed: with one for all, the trainings would be alike.
+        runner.heritage.first = None
+        yield runner
 
 
 if __name__ == "__main__":

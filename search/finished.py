@@ -33,7 +33,7 @@ def show_finished(console: Console, folder: Path, settings: Settings, family: Fa
     if {name: summary.get(name) for name in asked} != json.loads(json.dumps(asked)):
         return False
     export = folder / str(summary.get("export"))
-    if not (export / "widths.json").is_file() or not _is_whole(folder, family):
+    if not (export / "widths.json").is_file() or not _is_whole(folder, family, settings.epochs):
         return False
     console.print(
         f"finished  {folder / SUMMARY} and {export} are those of this search: nothing was changed\n"
@@ -81,14 +81,15 @@ def _read(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _is_whole(folder: Path, family: Family) -> bool:
+def _is_whole(folder: Path, family: Family, epochs: int) -> bool:
     """No training is to be tried again, and every recorded weights file is as it was."""
     for training in Journal(folder / "trials.jsonl", family).current():
         if training.retryable:
             return False
         if training.status != COMPLETED or training.weights is None:
             continue
-        path = weights.weights_file(folder / weights.WEIGHTS, training.design, training.seed)
+        part = weights.part_of(training.epochs, epochs, training.how)
+        path = weights.weights_file(folder / weights.WEIGHTS, training.design, training.seed, part)
         if not weights.as_recorded(path, training):
             return False
     return True

@@ -64,7 +64,9 @@ class EpochLine(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Show the line; see `keras.callbacks.Callback`."""
-        last = epoch + 1 >= self._epochs
+        # A training that begins as a slice has fewer.
+        epochs = (self.params or {}).get("epochs", self._epochs)
+        last = epoch + 1 >= epochs
         if self._data is not None and time.perf_counter() >= self._look and not last:
             began = time.perf_counter()
             self._auc = f", AUC {self._looked(self._data):.3f}"
@@ -72,7 +74,7 @@ class EpochLine(keras.callbacks.Callback):
             self._look = began + took + max(LOOK_SECONDS, took / LOOK_SHARE)
         loss = (logs or {}).get("loss")
         told = "" if loss is None else f", loss {float(loss):.3f}"
-        self._show(f"{self._name}: epoch {epoch + 1}/{self._epochs}{told}{self._auc}", last)
+        self._show(f"{self._name}: epoch {epoch + 1}/{epochs}{told}{self._auc}", last)
 
     def _looked(self, data: Dataset) -> float:
         # From image to logits, whatever the network has beside them.

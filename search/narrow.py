@@ -26,7 +26,7 @@ from ckrm_tf.models.load import load_model
 from ckrm_tf.narrowing.model_cost import ModelCost
 from ckrm_tf.narrowing.responses import evenly
 from ckrm_tf.stats import compare_trained_models, macro_auc
-from ckrm_tf.train.fine_tune import fine_tune
+from ckrm_tf.train.fine_tune import check_taught, fine_tune
 from search.brought import IMAGES, pixel_range
 from search.cli import main
 from search.console import count, read_images, show_data
@@ -34,6 +34,7 @@ from search.data_flags import data_flags, loader_options
 from search.model_file import model_path
 from search.narrow_inputs import check_data, check_numbers, listed, new_folder, target
 from search.report import report_at_end
+from search.values import typed
 
 SPLITS = ("test", "val", "none")
 FORMATS = ("keras", "saved_model")
@@ -70,6 +71,7 @@ def narrow_model(
     out: str | None = None,
     epochs: int = 1,
     learning_rate: float = 1e-4,
+    distill: bool = False,
     select: str | None = None,
     mend: bool = True,
     allocate: str = "uniform",
@@ -100,6 +102,7 @@ def narrow_model(
         epochs: passes over the training images after narrowing; 0 trains nothing. Where training
             lowers the AUC of the split that does not judge, the weights before it are kept.
         learning_rate: of these, at the start of a cosine decay.
+        distill: the model's own probabilities of the training images weigh half in the loss.
         select: which channels stay: pivot, response, ckrm, norm, fpgm, taylor or random.
         mend: let the kernels take over what was removed, by ridge regression.
         allocate: "uniform" or "energy": how a limit is shared among the widths.
@@ -131,6 +134,10 @@ def narrow_model(
     )
     to = target(share, params, macs, latency)
     check_data(data, options)
+    distill = typed("--distill", distill, bool)
+    if distill and (data is None or not epochs):
+        received = "no --data" if data is None else "--epochs 0"
+        raise CKRMError("--distill", expected="images to train on", received=received)
     names = [one.name for one in formats_named(listed(formats))]
     given = load_model(model_path(model), custom=custom, unsafe=unsafe)
     left_alone = listed(freeze)
@@ -168,7 +175,8 @@ def narrow_model(
     if dataset is not None and facts is not None:
         if epochs:
             choosing = "test" if unseen == "val" else "val"
-            _train(console, small, dataset, facts, choosing, epochs, learning_rate, seed)
+            taught_by = _taught(given, dataset, facts) if distill else None
+            _train(console, small, dataset, facts, choosing, epochs, learning_rate, seed, taught_by)
         if reference is not None:
             judged = _judge(small, dataset, facts, unseen, reference, margin)
             console.print(f"verdict   {judged}", highlight=False, soft_wrap=True)
@@ -239,6 +247,7 @@ def _train(
     epochs: int,
     learning_rate: float,
     seed: int,
+    taught_by: np.ndarray | None,
 ) -> None:
     """Fine-tune, and keep the result where the AUC of the choosing split has not fallen."""
     split = data.splits()[choosing]
@@ -257,15 +266,24 @@ def _train(
             epochs=epochs,
             learning_rate=learning_rate,
             seed=seed,
+            taught_by=taught_by,
         )
+    told = "" if taught_by is None else ", taught by the model as given"
     after = auc()
     if after < before:
         small.set_weights(weights)
     console.print(
-        f"trained   {epochs} epoch(s), loss {loss:.3f}: AUC of the {choosing} split "
+        f"trained   {epochs} epoch(s){told}, loss {loss:.3f}: AUC of the {choosing} split "
         f"{before:.3f} -> {after:.3f}, " + ("kept" if after >= before else "not kept"),
         highlight=False,
     )
+
+
+def _taught(given: keras.Model, data: Dataset, facts: ModelFacts) -> np.ndarray:
+    """Probabilities of the model as given on the training images, in which nothing judges."""
+    found = probabilities(given, data.train.images, data.scale, facts)
+    check_taught(facts, found, len(data.train))
+    return found
 
 
 def _judge(

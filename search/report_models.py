@@ -29,6 +29,7 @@ from ckrm_tf.stats import disagreements
 from ckrm_tf.store.journal import Journal
 from ckrm_tf.store.record import COMPLETED
 from ckrm_tf.train.batches import scaled
+from ckrm_tf.train.way import PLAIN_NAME
 from search.console import read_data, show_data
 from search.retrain import probabilities
 from search.run_folder import read_run
@@ -157,7 +158,9 @@ def _first_seed(journal: Journal, design: Design, settings: Settings) -> int:
     seeds = [
         t.seed
         for t in journal.read()
-        if t.design == design and t.status == COMPLETED and t.epochs == settings.epochs
+        if t.design == design
+        and t.status == COMPLETED
+        and (t.epochs, t.how) == (settings.epochs, PLAIN_NAME)
     ]
     if not seeds:
         raise CKRMError(

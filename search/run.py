@@ -101,6 +101,7 @@ def _search(settings: Settings) -> None:
         f"{count(cost.macs)} MACs\n"
         f"budget    {settings.trials} trials, {settings.seeds} seed(s) each, "
         f"{settings.epochs} epochs\n"
+        f"{_told(settings)}"
         f"folder    {folder} (the same command goes on where it stopped)\n"
         f"room      {told}",
         highlight=False,
@@ -128,9 +129,10 @@ def recommend(
 
     See `ckrm_tf.judge.select.recommend`.
     """
-    if settings.confirm <= settings.seeds:
+    if settings.confirm <= settings.seeds and not settings.way.inherits:
         return select.recommend(history, settings.margin)
-    seeds = range(settings.seed, settings.seed + settings.confirm)
+    # What took something over in the search must hold from fresh weights, by the plain recipe.
+    seeds = range(settings.seed, settings.seed + max(settings.seeds, settings.confirm))
 
     def start_again(start: Outcome) -> Outcome:
         if console is not None:
@@ -142,7 +144,7 @@ def recommend(
         history,
         settings.margin,
         lambda outcome: retrained(runner, outcome, seeds),
-        None if given else start_again,
+        None if given or settings.confirm <= settings.seeds else start_again,
     )
 
 
@@ -206,6 +208,21 @@ def finish(
     console.print(f"\nexport       {exported.folder}", highlight=False, soft_wrap=True)
     console.print(exported.usage, highlight=False, soft_wrap=True)
     report_at_end(console, folder)
+
+
+def _told(settings: Settings) -> str:
+    """A line about a search whose networks take something over from the start, else nothing."""
+    way = settings.way
+    if not way.inherits:
+        return ""
+    start = "the model as given" if settings.model else "the trained start of their fold"
+    parts = [f"begin as mended slices of {start}, {way.epochs(settings.epochs)} epochs"]
+    parts = parts if way.slice else []
+    parts += [f"are taught by {start}"] if way.distill else []
+    again = "by the labels alone" if settings.model else "from fresh weights by the plain recipe"
+    return (
+        f"way       networks {' and '.join(parts)}; what is recommended is trained again {again}\n"
+    )
 
 
 def _versions() -> dict[str, str]:

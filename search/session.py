@@ -32,7 +32,9 @@ from ckrm_tf.tuning.runner import Runner
 from ckrm_tf.tuning.slices import SliceScorer
 from ckrm_tf.tuning.tuner import CKRMTuner
 from search.console import Progress
+from search.reuse import earlier
 from search.settings import Settings
+from search.watchers import told
 
 # A seed that falls this far below the starting network's AUC ends its trial: the other seeds
 # would not bring the mean back.
@@ -81,6 +83,7 @@ def make_runner(
     family = family or settings.network(data.input_shape, data.classes)
     if progress is not None:
         progress.describe = family.describe
+    pixels = data_fingerprint(data) if settings.reuse else ""
     data, judge = held_out(settings, data)
     runner = Runner(
         data,
@@ -93,6 +96,8 @@ def make_runner(
         folds=search_folds(data, settings.fold_count(data), settings.seed),
         limit=settings.training_timeout,
         note=progress.note if progress else warnings.warn,
+        way=settings.way,
+        first=settings.seed,
     )
 
     def callbacks(design: Design, seed: int) -> list[keras.callbacks.Callback]:
@@ -106,6 +111,9 @@ def make_runner(
         return found
 
     runner.judge = judge
+    tell = progress.note if progress else print
+    runner.earlier = earlier(settings, data, pixels, folder, family, tell)
+    runner.on_training = told(runner.on_training, settings, folder, family, runner.note)
     runner.make_callbacks = callbacks
     if settings.ggcam:
         start = GazeStart(a=settings.ggcam_a, e=settings.ggcam_e)

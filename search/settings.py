@@ -17,6 +17,7 @@ from ckrm_tf.families.base import Family, StartOptions
 from ckrm_tf.families.registry import family
 from ckrm_tf.judge.select import CONFIRMED_SHARE
 from ckrm_tf.train.recipe import Recipe
+from ckrm_tf.train.way import Way
 from ckrm_tf.tuning.registry import kind, strategy
 from ckrm_tf.tuning.rule import Rule
 from search.config_files import config_text, explained, read_config, read_yaml
@@ -31,12 +32,20 @@ CHOICES = {
     "unseen": ("test", "none"),
 }
 
+# What networks start from where nothing is said depends on whether a model is given.
+BY_MODEL = "auto"
+
 # Settings that may change between a run and its continuation: none changes a training's result.
-FREE = ("trials", "out", "tensorboard", "penalty", "no_test", "training_timeout")
+FREE = (
+    *("trials", "out", "tensorboard", "penalty", "no_test", "training_timeout"),
+    *("optuna_storage", "reuse"),
+)
+# Of these, what says where things lie and is not kept: a URL may hold a password.
+UNKEPT = ("out", "optuna_storage", "reuse")
 
 # Settings that only a search over a given model has.
 OF_MODEL = (
-    *("model", "from_", "select", "multiple"),
+    *("model", "select", "multiple"),
     *("pixels", "output", "unseen", "custom", "unsafe"),
 )
 
@@ -85,9 +94,12 @@ class Settings:
     l1: float
     shift: int
     deterministic: bool
+    distill: bool
     training_timeout: float | None
     out: str
     tensorboard: bool
+    optuna_storage: str | None
+    reuse: tuple[str, ...] | None
     model: str | None
     from_: str
     select: str | None
@@ -126,6 +138,12 @@ class Settings:
         if len(self.blocks) > MOST_STAGES:
             raise CKRMError(
                 "--blocks", expected=f"at most {MOST_STAGES} stages", received=len(self.blocks)
+            )
+        if self.ggcam and self.way.inherits:
+            raise CKRMError(
+                "--ggcam",
+                expected="networks that take nothing over from the start",
+                received="--distill" if self.distill else "--from slices",
             )
         check_data_flags(self.data, self.options)
         # Built here so that a bad value is refused before any data are read.
@@ -166,6 +184,11 @@ class Settings:
     def recipe(self) -> Recipe:
         """The training recipe."""
         return Recipe(self.epochs, self.batch_size, self.learning_rate, self.l1, self.shift)
+
+    @property
+    def way(self) -> Way:
+        """What the networks of a search take over from the trained start."""
+        return Way.of(self.distill, self.from_, given=bool(self.model))
 
     def network(self, input_shape: tuple[int, int, int], classes: int) -> Family:
         """The family searched, for images of this shape and so many classes.
@@ -208,7 +231,7 @@ class Settings:
     @property
     def free(self) -> dict[str, Any]:
         """The settings that may change when a run goes on; changes are logged in its folder."""
-        return {name: getattr(self, name) for name in FREE if name != "out"}
+        return {name: getattr(self, name) for name in FREE if name not in UNKEPT}
 
 
 KEYS = tuple(f.name.rstrip("_") for f in fields(Settings) if f.name != "options")
@@ -305,6 +328,8 @@ def settings_of(found: Mapping[str, tuple[str, Any]]) -> Settings:
             options[name] = read_option(where, value, sources[name])
         else:
             own[_field(name)] = typed(where, value, kinds[_field(name)])
+    if own["from_"] == BY_MODEL:
+        own["from_"] = "slices" if own["model"] else "scratch"
     return Settings(**own, options=options)
 
 

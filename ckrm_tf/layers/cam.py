@@ -9,6 +9,7 @@ import keras
 from keras import layers, ops
 
 from ckrm_tf.errors import CKRMError
+from ckrm_tf.registration import saved_class
 
 
 def _check_features(shape: tuple[int | None, ...]) -> int:
@@ -21,7 +22,7 @@ def _check_features(shape: tuple[int | None, ...]) -> int:
     return shape[-1]
 
 
-@keras.saving.register_keras_serializable(package="ckrm")
+@saved_class
 class CAMHead(layers.Layer):
     """Class activation maps and the logits they average to (GG-CAM, arXiv 2202.07107).
 

@@ -16,6 +16,7 @@ from ckrm_tf.layers.slim_shape import (
     slim_output,
     slim_shape,
 )
+from ckrm_tf.registration import saved_class
 
 __all__ = ["SlimConv2D", "slim_output"]
 
@@ -57,7 +58,7 @@ def fold(x: Any, width: int) -> Any:
     return total
 
 
-@keras.saving.register_keras_serializable(package="ckrm")
+@saved_class
 class SlimConv2D(layers.Layer):
     """Stands for a 3x3 convolution and its batch norm (arXiv 2003.07469, Section III).
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from ckrm_tf.train.way import PLAIN_NAME
+
 # Of report.json: a reader of it can tell what it holds.
 SCHEMA = 1
 
@@ -98,6 +100,7 @@ class TrainingRow:
         redundancy: the largest that the criterion told of a width; None without signals.
         seconds, cpu_seconds: wall time, processor time of all threads.
         reason: why it failed.
+        how: what it took over from the start (`ckrm_tf.train.way`).
     """
 
     number: int
@@ -117,6 +120,7 @@ class TrainingRow:
     finished: str
     part: str = ""
     redundancy: float | None = None
+    how: str = PLAIN_NAME
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ LATER: dict[str, Any] = {
     "deterministic": False,
     "score_share": 0.0,
     "folds": 0,
+    "from": "scratch",
+    "distill": False,
 }
 
 

@@ -108,6 +108,7 @@ class Trainer:
         data: train split to learn from, val split to score on; the test split is not touched.
         recipe: how to train.
         wrap: makes the training model from the built one.
+        beside: (training images, ...) that the loss hears beside the labels, or None.
     """
 
     def __init__(
@@ -116,9 +117,9 @@ class Trainer:
         data: Dataset,
         recipe: Recipe,
         wrap: Callable[[keras.Model], keras.Model] | None = None,
-        gaze: np.ndarray | None = None,
+        beside: np.ndarray | None = None,
     ) -> None:
-        self.build, self.data, self.recipe, self.gaze = build, data, recipe, gaze
+        self.build, self.data, self.recipe, self.beside = build, data, recipe, beside
         self.wrap = wrap or (lambda model: TrainingNetwork(model.inputs, model.outputs[0]))
         self._model: keras.Model | None = None
         self.network: keras.Model | None = None
@@ -144,7 +145,7 @@ class Trainer:
             self.recipe.batch_size,
             seed=seed,
             shift=self.recipe.shift,
-            gaze=self.gaze,
+            beside=self.beside,
         )
         network = self._prepare(len(batches))
         clock = _Clock()

@@ -13,11 +13,12 @@ from keras_tuner.errors import FailedTrialError
 from ckrm_tf.files import first_unused
 from ckrm_tf.store.record import FAILED, Training
 from ckrm_tf.tuning.alone import check_alone
+from ckrm_tf.tuning.bounds import design_in
 from ckrm_tf.tuning.history import outcomes
 from ckrm_tf.tuning.metrics import trial_metrics
 from ckrm_tf.tuning.oracle import REPEAT, CKRMOracle
 from ckrm_tf.tuning.runner import Runner
-from ckrm_tf.tuning.space import FamilyHyperModel, design_in
+from ckrm_tf.tuning.space import FamilyHyperModel
 
 
 class CKRMTuner(keras_tuner.engine.base_tuner.BaseTuner):
@@ -33,7 +34,7 @@ class CKRMTuner(keras_tuner.engine.base_tuner.BaseTuner):
         seeds: the seeds each trial is trained with, at least one; a network tried again gets those
             that follow.
         directory: where KerasTuner's files go.
-        penalty: weight of the CKRM penalty in the score.
+        penalty: weight of the redundancy in the score.
         hopeless: after the first seed, skip the others when its AUC is further than this below
             that of the first trial; None trains them all.
         extra_metrics: adds metrics of its own, for oracles with another objective.
@@ -95,7 +96,7 @@ class CKRMTuner(keras_tuner.engine.base_tuner.BaseTuner):
         epochs = values.get("tuner/epochs")
         trainings: list[Training] = []
         for seed in self._seeds_of(values):
-            trainings.append(self.runner.run(design, seed, epochs))
+            trainings.append(self.runner.run(design, seed, epochs, self.runner.way_of(design)))
             if self._is_hopeless(trainings[-1]):
                 break
         self.runner.release()
@@ -137,7 +138,9 @@ class CKRMTuner(keras_tuner.engine.base_tuner.BaseTuner):
         values = trial.hyperparameters.values
         design = design_in(values, self.runner.family.axes)
         model = self.runner.build(design)
-        path = self.runner.weights_path(design, self._seeds_of(values)[0])
+        way = self.runner.way_of(design)
+        epochs = way.epochs(values.get("tuner/epochs") or self.runner.recipe.epochs)
+        path = self.runner.weights_path(design, self._seeds_of(values)[0], epochs, way.how)
         if path is None:
             raise FileNotFoundError("this search kept no weights: give the runner a weights_dir")
         model.load_weights(path)
