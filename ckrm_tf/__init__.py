@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ckrm_tf.narrowing import cost as cost
     from ckrm_tf.narrowing import narrow as narrow
     from ckrm_tf.narrowing import width_groups as width_groups
+    from ckrm_tf.tuning.optuna_sampler import CKRMSampler as CKRMSampler
     from ckrm_tf.tuning.oracle import CKRMOracle as CKRMOracle
     from ckrm_tf.tuning.tuner import CKRMTuner as CKRMTuner
 
@@ -45,6 +46,7 @@ _PUBLIC = {
     "CKRMCallback": "ckrm_tf.measures.callback",
     "CKRMError": "ckrm_tf.errors",
     "CKRMOracle": "ckrm_tf.tuning.oracle",
+    "CKRMSampler": "ckrm_tf.tuning.optuna_sampler",
     "CKRMTuner": "ckrm_tf.tuning.tuner",
     "Cost": "ckrm_tf.design.cost",
     "Design": "ckrm_tf.design.design",

@@ -14,6 +14,13 @@ class CKRMError(ValueError):
         expected: what would have been accepted.
         received: what was given instead.
         hint: the next step to take.
+
+    Example:
+        >>> from ckrm_tf import CKRMError
+        >>> raise CKRMError("pairs", expected="at least 1", received=0, hint="None compares all.")
+        Traceback (most recent call last):
+            ...
+        ckrm_tf.errors.CKRMError: pairs: expected at least 1, received 0. None compares all.
     """
 
     def __init__(

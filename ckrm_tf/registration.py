@@ -1,7 +1,7 @@
 """Keras learns this package's layers as soon as both are imported, in whichever order.
 
-A `.keras` file names its layers, `ckrm>SlimConv2D`; Keras finds them by that name only once the
-class is registered, and that needs Keras. The package itself is imported without Keras.
+A `.keras` file names its layers, `ckrm_tf>SlimConv2D`; Keras finds them by that name only once
+the class is registered, and that needs Keras. The package itself is imported without Keras.
 """
 
 from __future__ import annotations
@@ -12,9 +12,16 @@ import sys
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 KERAS = "keras"
+# The name space of this package's classes in saved models.
+PACKAGE = "ckrm_tf"
+# Models saved before version 0.2 have these under another one.
+FORMER = "ckrm"
+OF_FORMER = ("CAMHead", "FusedAdam", "GGCAMLoss", "SlimConv2D")
+
+T = TypeVar("T")
 
 # Every module with a class that a saved model may name.
 MODULES = (
@@ -24,6 +31,20 @@ MODULES = (
     "ckrm_tf.pruning.constraint",
     "ckrm_tf.train.optimizer",
 )
+
+
+def saved_class(kind: type[T]) -> type[T]:
+    """Register a class under its name in `PACKAGE`, and under the one that older files have.
+
+    Args:
+        kind: a class that a saved model may name; its module stands in `MODULES`.
+    """
+    import keras  # noqa: PLC0415 - the package itself is imported without it
+
+    if kind.__name__ in OF_FORMER:
+        keras.saving.get_custom_objects()[f"{FORMER}>{kind.__name__}"] = kind
+    found: type[T] = keras.saving.register_keras_serializable(PACKAGE)(kind)
+    return found
 
 
 def register() -> None:

@@ -8,6 +8,8 @@ from search.stopping import stop_at_once
 
 # TensorFlow reads both when it is imported; its start-up notes would bury the tool's own lines.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# A GPU's memory is taken as it is needed; TensorFlow would take all of it at once.
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 # On AMD processors TensorFlow leaves oneDNN off: its own gradient of a wide convolution over small
 # feature maps packs the kernel anew for every image, which is two thirds of a ResNet-50's step.
 # With --deterministic it stays off: see `ckrm_tf.train.deterministic`.

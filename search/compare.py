@@ -120,6 +120,12 @@ def load_options(config: str | None, flags: Mapping[str, Any]) -> tuple[Options,
             received=settings.model,
             hint="A given model may have seen any image; search.run --model goes over its widths.",
         )
+    if settings.from_ == "slices":
+        raise CKRMError(
+            "--from",
+            expected="scratch: a budget is counted in whole trainings",
+            received=settings.from_,
+        )
     last = settings.seed + options.repeats * settings.most_seeds
     if last * SEED_STRIDE >= 2**32:
         # NumPy's generators take no larger seed.
@@ -171,6 +177,8 @@ def _compare(options: Options, settings: Settings) -> None:
     data = read_data(console, settings)
     cost = check_fit(settings, data)
     family = settings.network(data.input_shape, data.classes)
+    # All strategies train on the same images: those kept apart for scores are kept from each.
+    settings = replace(settings, strategy=PROPOSING)
     identity = settings.fingerprint() | {"pixels": data_fingerprint(data)}
     folder = open_folder(settings.out, identity, settings.free)
     fresh_sessions(folder)
@@ -183,8 +191,7 @@ def _compare(options: Options, settings: Settings) -> None:
         f"folder    {folder} (the same command goes on where it stopped)",
         highlight=False,
     )
-    # All strategies train on the same images: those kept apart for scores are kept from each.
-    runner = make_runner(replace(settings, strategy=PROPOSING), data, folder, None)
+    runner = make_runner(settings, data, folder, None)
     with hired(console, settings) as pool:
         found = all_searches(
             console,

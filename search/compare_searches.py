@@ -20,7 +20,8 @@ from search.console import Progress
 from search.session import make_scoring, make_tuner, search_all
 from search.settings import Settings
 from search.side_by_side import side_by_side
-from search.strategies import make_strategy
+from search.strategies import SHORT, make_strategy
+from search.watchers import told
 from search.workers import put_to_work
 
 if TYPE_CHECKING:
@@ -117,8 +118,7 @@ def _progress(
     settings: Settings,
     label: str = "",
 ) -> Progress:
-    # Hyperband trains more networks for fewer epochs.
-    known = None if name == "hyperband" else options.budget(name) // settings.seeds
+    known = None if name in SHORT else options.budget(name) // settings.seeds
     return Progress(console, known, settings.margin, settings.seeds, label, live=not label)
 
 
@@ -136,6 +136,7 @@ def run_strategy(
     networks = options.budget(name) // settings.seeds
     # Repeats share no training seed, and all strategies of a repeat share theirs.
     mine = replace(settings, seed=settings.seed + repeat * settings.most_seeds)
+    runner.heritage.first = mine.seed
     progress.describe = runner.family.describe
     oracle, metrics = make_strategy(name, mine, data, networks)
     scoring = None
@@ -155,7 +156,7 @@ def run_strategy(
         paid = spent
         progress.on_training(training, new)
 
-    runner.on_training = on_training
+    runner.on_training = told(on_training, settings, folder, runner.family, progress.note)
     tuner = make_tuner(mine, oracle, runner, folder, extra_metrics=metrics)
     search_all(tuner, progress)
     return priced

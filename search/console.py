@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -10,22 +9,21 @@ from typing import TYPE_CHECKING, Any
 import keras
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from ckrm_tf.data import Dataset, load_dataset
 from ckrm_tf.design.design import Design
 from ckrm_tf.families.base import Family
 from ckrm_tf.stats import spread
 from ckrm_tf.store.record import FAILED, Training
+from ckrm_tf.train.way import PLAIN_NAME
 from ckrm_tf.tuning.answers import Score
 from ckrm_tf.tuning.history import Outcome
+from search.live import EpochLine, LiveLine
 from search.settings import Settings
 
 if TYPE_CHECKING:
     from ckrm_tf.cluster.crew import Slot
 
-# Between two plain lines about one training, or about the images that are read.
-PLAIN_SECONDS = 60
 # Workers that a plain line names.
 MOST_TOLD = 8
 
@@ -72,17 +70,11 @@ def read_data(console: Console, settings: Settings) -> Dataset:
 
 def read_images(console: Console, source: str, **options: Any) -> Dataset:
     """A data set, with progress where there are many images; see `load_dataset`."""
-    shown = time.perf_counter()
     with console.status("reading the data") as status:
+        line = LiveLine(console, status if console.is_terminal else None, indent="")
 
         def show(done: int, total: int) -> None:
-            nonlocal shown
-            text = f"reading images: {done}/{total}"
-            if console.is_terminal:
-                status.update(text)
-            elif time.perf_counter() - shown > PLAIN_SECONDS and done < total:
-                shown = time.perf_counter()
-                console.print(text, highlight=False)
+            line.show(f"reading images: {done}/{total}", last=done >= total)
 
         return load_dataset(source, progress=show, **options)
 
@@ -117,7 +109,8 @@ class Progress:
         self.status = console.status("preparing") if console.is_terminal and live else None
         self._confirming = False
         self.scored = 0
-        self._shown = time.perf_counter()
+        self._scores = LiveLine(console, self.status)
+        self._workers = LiveLine(console, self.status)
 
     def __enter__(self) -> Progress:
         if self.status is not None:
@@ -153,53 +146,28 @@ class Progress:
         """Print a sentence about a training; see `Runner`."""
         self.console.print(f"    {text}", highlight=False, markup=False, soft_wrap=True)
 
-    def epochs(self, design: Design, seed: int, epochs: int) -> keras.callbacks.Callback:
-        """A callback that shows how far one training is; plain lines once a minute at most."""
-        shown = time.perf_counter()
-
-        def on_epoch_end(epoch: int, logs: dict[str, float] | None) -> None:
-            nonlocal shown
-            text = f"seed {seed} {self.describe(design)}: epoch {epoch + 1}/{epochs}"
-            if self.status is not None:
-                self.status.update(text)
-            elif time.perf_counter() - shown > PLAIN_SECONDS and epoch + 1 < epochs:
-                shown = time.perf_counter()
-                self.console.print(f"    {text}", highlight=False, soft_wrap=True)
-
-        return keras.callbacks.LambdaCallback(on_epoch_end=on_epoch_end)
+    def epochs(
+        self, design: Design, seed: int, epochs: int, data: Dataset | None = None
+    ) -> keras.callbacks.Callback:
+        """A callback that shows how far one training is, and its AUC on the validation images."""
+        line = LiveLine(self.console, self.status)
+        return EpochLine(line.show, f"seed {seed} {self.describe(design)}", epochs, data)
 
     def on_score(self, asked: Score, scores: list[float]) -> None:
-        """Show how many slices were scored; a plain line once a minute at most."""
+        """Show how many slices were scored."""
         self.scored += len(scores)
-        text = f"scoring slices of {self.describe(asked.bases[0])}: {self.scored} so far"
-        if self.status is not None:
-            self.status.update(text)
-        elif time.perf_counter() - self._shown > PLAIN_SECONDS:
-            self._shown = time.perf_counter()
-            self.console.print(f"    {text}", highlight=False, soft_wrap=True)
+        self._scores.show(
+            f"scoring slices of {self.describe(asked.bases[0])}: {self.scored} so far"
+        )
 
     def workers(self, slots: Sequence[Slot]) -> None:
-        """Show what each worker does; a plain line once a minute at most."""
-        told = [self._work(slot) for slot in slots]
+        """Show what each worker does."""
+        works = [work_of(slot) for slot in slots]
         if self.status is not None:
             head = ", ".join(p for p in (self._number(), self._left()) if p)
-            self.status.update(Text("\n".join([head, *told])))
-        elif time.perf_counter() - self._shown > PLAIN_SECONDS:
-            self._shown = time.perf_counter()
-            self.console.print(
-                f"    {len(told)} workers: {'; '.join(told[:MOST_TOLD])}",
-                highlight=False,
-                markup=False,
-                soft_wrap=True,
-            )
-
-    def _work(self, slot: Slot) -> str:
-        if slot.starting is not None:
-            return f"worker {slot.number} starts"
-        if slot.job is None:
-            return f"worker {slot.number} is idle"
-        ahead = ", ahead" if slot.job.ahead else ""
-        return f"worker {slot.number}: {slot.job}, epoch {slot.epoch}/{slot.job.epochs}{ahead}"
+            self._workers.show("\n".join([head, *works]))
+        else:
+            self._workers.show(f"{len(works)} workers: {'; '.join(works[:MOST_TOLD])}")
 
     def _left(self) -> str:
         """The time left, or nothing where it cannot be told.
@@ -227,10 +195,21 @@ class Progress:
             return f"{head}  failed: {t.reason}"
         worst = max(t.lam, key=lambda name: t.lam[name], default="")
         lam = f"max λ {t.lam[worst]:.2f} ({worst})" if worst and t.lam[worst] > 0 else "λ 0"
-        took = duration(t.seconds) if new else "from the journal"
+        took = duration(t.seconds) if new else f"from {t.taken_from or 'the journal'}"
+        took += "" if t.how == PLAIN_NAME else f", {t.how}"
         left = self._left() if new else ""
         said = f"{took}, {left}" if left else took
         return f"{head} {count(t.macs):>7} MACs  AUC {t.val_auc:.3f}  {lam}  {said}"
+
+
+def work_of(slot: Slot) -> str:
+    """What a worker does, in a few words."""
+    if slot.starting is not None:
+        return f"worker {slot.number} starts"
+    if slot.job is None:
+        return f"worker {slot.number} is idle"
+    ahead = ", ahead" if slot.job.ahead else ""
+    return f"worker {slot.number}: {slot.job}, epoch {slot.epoch}/{slot.job.epochs}{ahead}"
 
 
 def show_trials(

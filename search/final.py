@@ -23,7 +23,8 @@ from ckrm_tf.store.folder import open_folder
 from ckrm_tf.store.opened import log_opening
 from ckrm_tf.store.owner import owned
 from ckrm_tf.train.deterministic import prepare
-from ckrm_tf.tuning.history import outcomes
+from ckrm_tf.train.way import Way
+from ckrm_tf.tuning.history import outcomes, speaking
 from ckrm_tf.tuning.runner import Runner
 from search.cli import main
 from search.console import Progress, read_data, show_data
@@ -98,6 +99,8 @@ def final(
     first: int = 1,
     widths: str | Mapping | None = None,
     folds: int = FOLDS,
+    reuse: str | None = None,
+    distill: bool = False,
     workers: int | None = None,
     cluster: str | None = None,
     gpus_per_training: float | None = None,
@@ -118,6 +121,9 @@ def final(
             not seen it; writes folds10.json for 10. More images, a narrower interval. Patients
             stay whole where they are known; else images are dealt out one by one. 0: on the test
             split alone; writes final.json.
+        reuse: folders of other runs, FOLDER,FOLDER, whose equal trainings are not done again.
+        distill: the candidate is taught by the starting network of its own fold and seed; the claim
+            is about networks trained so then. By folds only.
         workers: worker processes on this machine, or the most of them on a cluster; needs the extra
             `cluster`, as the next two do.
         cluster: the address of a Ray cluster that runs: auto, HOST:6379, ray://HOST:10001.
@@ -130,16 +136,24 @@ def final(
     ranges = {"seeds": (1, 1_000), "first": (0, 2**31 - 1), "folds": (0, 1_000)}
     for name, value in (("seeds", seeds), ("first", first), ("folds", folds)):
         check_ranges({name: typed(f"--{name}", value, int)}, ranges)
-    check_ranges({"workers": workers, "gpus_per_training": gpus_per_training})
     settings, pixels = read_run(place, options)
     settings = replace(
-        settings, workers=workers, cluster=cluster, gpus_per_training=gpus_per_training
+        settings,
+        reuse=typed("--reuse", reuse, tuple[str, ...] | None),
+        workers=typed("--workers", workers, int | None),
+        cluster=typed("--cluster", cluster, str | None),
+        gpus_per_training=typed("--gpus-per-training", gpus_per_training, float | None),
     )
-    check_workers(settings)
     if folds == 1:
         raise CKRMError("--folds", expected="0, or at least 2", received=folds)
+    distill = typed("--distill", distill, bool)
+    if distill and (not folds or settings.ggcam):
+        received = "--folds 0" if not folds else "a search with --ggcam"
+        raise CKRMError("--distill", expected="folds, and no gaze maps", received=received)
+    # What the search took over is not asked for here: its candidates are trained plainly.
+    check_workers(replace(settings, distill=distill, from_="scratch"))
     with owned(place):
-        _judge(place, settings, pixels, range(first, first + seeds), widths, folds)
+        _judge(place, settings, pixels, range(first, first + seeds), widths, folds, distill)
 
 
 def _judge(
@@ -149,6 +163,7 @@ def _judge(
     numbers: range,
     widths: str | Mapping | None,
     folds: int,
+    distill: bool,
 ) -> None:
     """The whole comparison, in a folder that this process holds."""
     prepare(settings.deterministic, settings.seed)
@@ -173,7 +188,7 @@ def _judge(
     start = family.start
     told = check_room(place, family.cost(start).params, len(ARMS) * seeds * max(1, folds))
     console.print(f"room      {told}", highlight=False)
-    with hired(console, settings) as pool:
+    with hired(console, replace(settings, distill=distill, from_="scratch")) as pool:
         with Progress(console, len(ARMS), margin, seeds) as progress:
             runner = put_to_work(pool, make_runner(settings, data, place, progress), progress)
             if widths is None:
@@ -185,14 +200,21 @@ def _judge(
                 report = final_comparison(data, runner, start, best, numbers, margin)
         if parts is not None:
             with Progress(console, len(ARMS) * folds, margin, seeds) as progress:
-                within = place / f"folds{folds}"
-                runners = _fold_runners(console, settings, parts, within, progress, pool)
+                runners = _fold_runners(
+                    console,
+                    replace(settings, distill=distill),
+                    parts,
+                    place / f"folds{folds}",
+                    progress,
+                    pool,
+                )
                 report = {
                     "margin": margin,
                     "seeds": list(numbers),
                     **describe_arms(family, (start, best)),
                     "folds": fold_comparison(runners, start, best, numbers, margin),
                 }
+                report["candidate"]["how"] = Way.of(distill, None).how
     path = keep_report(place, f"folds{folds}" if folds else "final", report)
     log_opening(place, best, path.name)
     show_final(console, report)
@@ -212,8 +234,8 @@ def _read(text: Any, family: Family) -> Design:
 
 def _candidate(settings: Settings, runner: Runner, seeds: Sequence[int]) -> Design:
     """The smallest network of the search that holds over the seeds."""
-    history = outcomes(t for t in runner.journal.current() if t.epochs == settings.epochs)
-    return confirmed(runner, history, seeds, settings.margin)
+    found = speaking(runner.journal.current(), settings.epochs, settings.way)
+    return confirmed(runner, outcomes(found), seeds, settings.margin)
 
 
 def _fold_runners(
@@ -230,8 +252,11 @@ def _fold_runners(
         check_fit(settings, part)
         place = open_folder(str(folder / f"fold{number}"), {"pixels": data_fingerprint(part)})
         # Nothing is chosen here any more: all images but the judged ones are trained on.
-        whole = replace(settings, score_share=0.0, folds=0)
-        yield put_to_work(pool, make_runner(whole, part, place, progress), progress)
+        whole = replace(settings, score_share=0.0, folds=0, from_="scratch")
+        runner = put_to_work(pool, make_runner(whole, part, place, progress), progress)
+        # A start of its own for each seed: with one for all, the trainings would be alike.
+        runner.heritage.first = None
+        yield runner
 
 
 if __name__ == "__main__":

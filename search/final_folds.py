@@ -45,8 +45,9 @@ def fold_comparison(
     for number, runner in enumerate(_begun(runners, networks, seeds)):
         test, names = runner.data.test, runner.data.class_names
         for arm, design in zip(ARMS, networks, strict=True):
-            train_all(runner, design, seeds)
-            found[arm].append(probabilities(runner, design, seeds, test))
+            way = runner.way_of(design)
+            train_all(runner, design, seeds, way)
+            found[arm].append(probabilities(runner, design, seeds, test, way))
         labels.append(test.labels)
         place.append(np.full(len(test), number))
     joined = {arm: np.concatenate(parts, axis=1) for arm, parts in found.items()}

@@ -18,6 +18,7 @@ from ckrm_tf.design.design import Design
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.families.base import Family
 from ckrm_tf.files import keep
+from ckrm_tf.train.way import PLAIN_NAME
 from search.console import count
 
 ARMS = ("start", "candidate")
@@ -130,9 +131,11 @@ def show_final(console: Console, report: dict[str, Any]) -> None:
     for arm in ARMS:
         one = report[arm]
         share = one["params"] / report["start"]["params"]
+        how = one.get("how", PLAIN_NAME)
         console.print(
             f"{arm:<10} {one['widths_text']}: {one['params']:,} params ({share:.2%}), "
-            f"{count(one['macs'])} MACs ({one['macs'] / report['start']['macs']:.2%})",
+            f"{count(one['macs'])} MACs ({one['macs'] / report['start']['macs']:.2%})"
+            + ("" if how == PLAIN_NAME else f", {how}"),
             highlight=False,
             soft_wrap=True,
         )

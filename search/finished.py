@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ def show_finished(console: Console, folder: Path, settings: Settings, family: Fa
     if {name: summary.get(name) for name in asked} != json.loads(json.dumps(asked)):
         return False
     export = folder / str(summary.get("export"))
-    if not (export / "widths.json").is_file() or not _is_whole(folder, family):
+    if not (export / "widths.json").is_file() or not _is_whole(folder, family, settings.epochs):
         return False
     console.print(
         f"finished  {folder / SUMMARY} and {export} are those of this search: nothing was changed\n"
@@ -44,14 +44,17 @@ def show_finished(console: Console, folder: Path, settings: Settings, family: Fa
     return True
 
 
-def known_export(folder: Path, mark: Mapping[str, str]) -> ExportReport | None:
-    """An export of these very weights, if the folder has one.
+def known_export(
+    folder: Path, mark: Mapping[str, str], formats: Sequence[str] = ()
+) -> ExportReport | None:
+    """An export of these very weights in all these formats, if the folder has one.
 
     A process that was killed before its summary was written leaves one.
 
     Args:
         folder: the run folder.
         mark: what the export's metadata must say.
+        formats: that it must have.
     """
     for path in sorted(folder.glob("export*/widths.json")):
         facts = _read(path)
@@ -59,6 +62,8 @@ def known_export(folder: Path, mark: Mapping[str, str]) -> ExportReport | None:
             continue
         parity = facts.get("parity")
         told = parity if isinstance(parity, dict) else {}
+        if not told.keys() >= set(formats):
+            continue
         return ExportReport(
             folder=path.parent.absolute(),
             params=facts.get("params", 0),
@@ -68,6 +73,7 @@ def known_export(folder: Path, mark: Mapping[str, str]) -> ExportReport | None:
             images=told.get("images", 0),
             seconds=0.0,
             check_seconds=0.0,
+            judged=facts.get("judged") or {},
         )
     return None
 
@@ -81,14 +87,15 @@ def _read(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _is_whole(folder: Path, family: Family) -> bool:
+def _is_whole(folder: Path, family: Family, epochs: int) -> bool:
     """No training is to be tried again, and every recorded weights file is as it was."""
     for training in Journal(folder / "trials.jsonl", family).current():
         if training.retryable:
             return False
         if training.status != COMPLETED or training.weights is None:
             continue
-        path = weights.weights_file(folder / weights.WEIGHTS, training.design, training.seed)
+        part = weights.part_of(training.epochs, epochs, training.how)
+        path = weights.weights_file(folder / weights.WEIGHTS, training.design, training.seed, part)
         if not weights.as_recorded(path, training):
             return False
     return True

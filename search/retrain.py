@@ -14,18 +14,22 @@ from ckrm_tf.errors import CKRMError
 from ckrm_tf.judge import select
 from ckrm_tf.store.record import COMPLETED
 from ckrm_tf.train.trainer import predict
+from ckrm_tf.train.way import PLAIN, Way
 from ckrm_tf.tuning.history import Outcome
 from ckrm_tf.tuning.runner import Runner
 
 
-def train_all(runner: Runner, design: Design, seeds: Sequence[int]) -> list[float]:
-    """Validation AUC of each seed, trained or looked up.
+def train_all(
+    runner: Runner, design: Design, seeds: Sequence[int], way: Way = PLAIN
+) -> list[float]:
+    """Validation AUC of each seed, trained or looked up; plainly by default.
 
     Raises:
         CKRMError: when a training failed.
     """
-    runner.expect((design, seed) for seed in seeds)
-    found = [runner.run(design, seed) for seed in seeds]
+    if not way.inherits:
+        runner.expect((design, seed) for seed in seeds)
+    found = [runner.run(design, seed, way=way) for seed in seeds]
     runner.release()
     for training in found:
         if training.status != COMPLETED or training.val_auc is None:
@@ -39,7 +43,7 @@ def train_all(runner: Runner, design: Design, seeds: Sequence[int]) -> list[floa
 
 
 def retrained(runner: Runner, outcome: Outcome, seeds: Sequence[int]) -> Outcome:
-    """A network's AUC over the given seeds, trained or looked up; failed seeds are left out."""
+    """A network's AUC over the given seeds, trained plainly or looked up, without failed ones."""
     runner.expect((outcome.design, seed) for seed in seeds)
     trainings = [runner.run(outcome.design, seed) for seed in seeds]
     runner.release()
@@ -72,11 +76,13 @@ def confirmed(
     return select.recommend([again(history[0]), *history[1:]], margin, again)[1].design
 
 
-def probabilities(runner: Runner, design: Design, seeds: Sequence[int], split: Split) -> Any:
+def probabilities(
+    runner: Runner, design: Design, seeds: Sequence[int], split: Split, way: Way = PLAIN
+) -> Any:
     """Class probabilities of each seed's network: (seeds, n, classes)."""
     model = runner.build(design)
     found = []
-    for path in runner.kept_weights(design, seeds):
+    for path in runner.kept_weights(design, seeds, way):
         model.load_weights(path)
         found.append(predict(model, split, runner.data.scale))
     return np.stack(found)

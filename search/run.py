@@ -14,7 +14,7 @@ import keras
 from rich.console import Console
 
 from ckrm_tf.data import Dataset
-from ckrm_tf.export import export_model
+from ckrm_tf.export import Judge, export_model
 from ckrm_tf.families.base import Family
 from ckrm_tf.files import checksum, first_unused, write_atomically
 from ckrm_tf.judge import select
@@ -27,6 +27,7 @@ from ckrm_tf.tuning.runner import Runner, Wanted
 from search.brought import bring
 from search.cli import main
 from search.console import Progress, count, read_data, show_data, show_trials
+from search.export_formats import export_formats, judged_lines
 from search.finished import SUMMARY, WEIGHTS, known_export, show_finished
 from search.report import report_at_end
 from search.retrain import retrained
@@ -67,6 +68,7 @@ def _search(settings: Settings) -> None:
     """The whole search, in a folder that this process holds."""
     prepare(settings.deterministic, settings.seed)
     console = Console(width=None if Console().is_terminal else 160)
+    export_formats(settings.formats)
     brought = bring(console, settings) if settings.model else None
     if brought is not None:
         settings = replace(settings, image_size=brought.side(settings.image_size))
@@ -104,6 +106,7 @@ def _search(settings: Settings) -> None:
         f"{count(cost.macs)} MACs\n"
         f"budget    {settings.trials} trials, {settings.seeds} seed(s) each, "
         f"{settings.epochs} epochs\n"
+        f"{_told(settings)}"
         f"folder    {folder} (the same command goes on where it stopped)\n"
         f"room      {told}",
         highlight=False,
@@ -135,9 +138,10 @@ def recommend(
 
     See `ckrm_tf.judge.select.recommend`.
     """
-    if settings.confirm <= settings.seeds:
+    if settings.confirm <= settings.seeds and not settings.way.inherits:
         return select.recommend(history, settings.margin)
-    seeds = range(settings.seed, settings.seed + settings.confirm)
+    # What took something over in the search must hold from fresh weights, by the plain recipe.
+    seeds = range(settings.seed, settings.seed + max(settings.seeds, settings.confirm))
 
     def start_again(start: Outcome) -> Outcome:
         if console is not None:
@@ -150,7 +154,7 @@ def recommend(
         history,
         settings.margin,
         lambda outcome: retrained(runner, outcome, seeds),
-        None if given else start_again,
+        None if given or settings.confirm <= settings.seeds else start_again,
     )
 
 
@@ -199,7 +203,8 @@ def finish(
         "machine": platform.platform(),
     }
     mark = {WEIGHTS: checksum(weights_of(settings, runner, best)[0])}
-    exported = known_export(folder, mark) or export_model(
+    formats = export_formats(settings.formats)
+    exported = known_export(folder, mark, formats) or export_model(
         _load(settings, runner, best),
         first_unused(folder, lambda n: f"export{n}"),
         design=best.design,
@@ -209,6 +214,9 @@ def finish(
         input_shape=data.input_shape,
         images=data.val.images[:16],
         metadata=mark,
+        formats=formats,
+        examples=data.train.images,
+        judge=Judge(data.val.images, data.val.labels, "validation"),
     )
     report |= {"export": exported.folder.name, "asked": settings.free}
     write_atomically(folder / SUMMARY, json.dumps(report, indent=2, default=str) + "\n")
@@ -222,8 +230,25 @@ def finish(
             soft_wrap=True,
         )
     console.print(f"\nexport       {exported.folder}", highlight=False, soft_wrap=True)
+    for line in judged_lines(exported.judged):
+        console.print(f"             {line}", highlight=False, soft_wrap=True)
     console.print(exported.usage, highlight=False, soft_wrap=True)
     report_at_end(console, folder)
+
+
+def _told(settings: Settings) -> str:
+    """A line about a search whose networks take something over from the start, else nothing."""
+    way = settings.way
+    if not way.inherits:
+        return ""
+    start = "the model as given" if settings.model else "the trained start of their fold"
+    parts = [f"begin as mended slices of {start}, {way.epochs(settings.epochs)} epochs"]
+    parts = parts if way.slice else []
+    parts += [f"are taught by {start}"] if way.distill else []
+    again = "by the labels alone" if settings.model else "from fresh weights by the plain recipe"
+    return (
+        f"way       networks {' and '.join(parts)}; what is recommended is trained again {again}\n"
+    )
 
 
 def _versions() -> dict[str, str]:

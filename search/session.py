@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import keras
 import keras_tuner
 import numpy as np
 
@@ -15,6 +16,7 @@ from ckrm_tf.data.dataset import Split
 from ckrm_tf.data.folds import search_folds
 from ckrm_tf.data.hold_out import hold_out
 from ckrm_tf.design.cost import Cost
+from ckrm_tf.design.design import Design
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.families.base import Family
 from ckrm_tf.store.journal import Journal
@@ -29,7 +31,9 @@ from ckrm_tf.tuning.setup import Setup
 from ckrm_tf.tuning.slices import SliceScorer
 from ckrm_tf.tuning.tuner import CKRMTuner
 from search.console import Progress
+from search.reuse import earlier
 from search.settings import Settings
+from search.watchers import told
 
 # A seed that falls this far below the starting network's AUC ends its trial: the other seeds
 # would not bring the mean back.
@@ -75,6 +79,7 @@ def make_runner(
     family = family or settings.network(data.input_shape, data.classes)
     if progress is not None:
         progress.describe = family.describe
+    pixels = data_fingerprint(data) if settings.reuse else ""
     data, judge = held_out(settings, data)
     setup = Setup(
         data,
@@ -86,14 +91,25 @@ def make_runner(
         limit=settings.training_timeout,
         tensorboard=folder / "tensorboard" if settings.tensorboard else None,
     )
+
+    def shown(design: Design, seed: int) -> list[keras.callbacks.Callback]:
+        if progress is None:
+            return []
+        return [progress.epochs(design, seed, settings.epochs, runner.data_of(seed))]
+
     runner = setup.runner(
         Journal(folder / "trials.jsonl", family),
         folder / WEIGHTS,
-        None if progress is None else lambda d, seed: [progress.epochs(d, seed, settings.epochs)],
+        shown,
         on_training=progress.on_training if progress else None,
         note=progress.note if progress else warnings.warn,
+        way=settings.way,
+        first=settings.seed,
     )
     runner.judge = judge
+    tell = progress.note if progress else print
+    runner.earlier = earlier(settings, data, pixels, folder, family, tell)
+    runner.on_training = told(runner.on_training, settings, folder, family, runner.note)
     return runner
 
 

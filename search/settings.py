@@ -17,7 +17,9 @@ from ckrm_tf.errors import CKRMError, unknown_name
 from ckrm_tf.families.base import Family, StartOptions
 from ckrm_tf.families.registry import family
 from ckrm_tf.judge.select import CONFIRMED_SHARE
+from ckrm_tf.train.precision import FLOAT32, precision_of
 from ckrm_tf.train.recipe import Recipe
+from ckrm_tf.train.way import Way
 from ckrm_tf.tuning.registry import kind, strategy
 from ckrm_tf.tuning.rule import Rule
 from search.config_files import config_text, explained, read_config, read_yaml
@@ -32,15 +34,23 @@ CHOICES = {
     "unseen": ("test", "none"),
 }
 
+# What networks start from where nothing is said depends on whether a model is given.
+BY_MODEL = "auto"
+
 # Settings that may change between a run and its continuation: none changes a training's result.
-FREE = ("trials", "out", "tensorboard", "penalty", "no_test", "training_timeout")
+FREE = (
+    *("trials", "out", "formats", "tensorboard", "penalty", "no_test", "training_timeout"),
+    *("optuna_storage", "reuse"),
+)
+# Of these, what says where things lie and is not kept: a URL may hold a password.
+UNKEPT = ("out", "optuna_storage", "reuse")
 
 # Where trainings run. No result says it, so it may change at any time and is not recorded.
 WHERE = ("workers", "cluster", "gpus_per_training")
 
 # Settings that only a search over a given model has.
 OF_MODEL = (
-    *("model", "from_", "select", "multiple"),
+    *("model", "select"),
     *("pixels", "output", "unseen", "custom", "unsafe"),
 )
 
@@ -88,13 +98,18 @@ class Settings:
     learning_rate: float
     l1: float
     shift: int
+    precision: str
     deterministic: bool
+    distill: bool
     training_timeout: float | None
     workers: int | None
     cluster: str | None
     gpus_per_training: float | None
     out: str
+    formats: str
     tensorboard: bool
+    optuna_storage: str | None
+    reuse: tuple[str, ...] | None
     model: str | None
     from_: str
     select: str | None
@@ -133,6 +148,19 @@ class Settings:
         if len(self.blocks) > MOST_STAGES:
             raise CKRMError(
                 "--blocks", expected=f"at most {MOST_STAGES} stages", received=len(self.blocks)
+            )
+        plain = self.recipe.precision == FLOAT32
+        if not plain and (self.ggcam or self.model):
+            raise CKRMError(
+                "--precision",
+                expected="float32 with --ggcam, and with --model, whose layers keep their own",
+                received=self.precision,
+            )
+        if self.ggcam and self.way.inherits:
+            raise CKRMError(
+                "--ggcam",
+                expected="networks that take nothing over from the start",
+                received="--distill" if self.distill else "--from slices",
             )
         check_data_flags(self.data, self.options)
         check_gpus(self.gpus_per_training)
@@ -173,7 +201,15 @@ class Settings:
     @property
     def recipe(self) -> Recipe:
         """The training recipe."""
-        return Recipe(self.epochs, self.batch_size, self.learning_rate, self.l1, self.shift)
+        precision = precision_of(self.precision)
+        return Recipe(
+            self.epochs, self.batch_size, self.learning_rate, self.l1, self.shift, precision
+        )
+
+    @property
+    def way(self) -> Way:
+        """What the networks of a search take over from the trained start."""
+        return Way.of(self.distill, self.from_, given=bool(self.model))
 
     def network(self, input_shape: tuple[int, int, int], classes: int) -> Family:
         """The family searched, for images of this shape and so many classes.
@@ -181,7 +217,9 @@ class Settings:
         Raises:
             CKRMError: an unknown family, a starting network that is none, options it has not.
         """
-        options = StartOptions(self.filters, self.growth, self.blocks, self.conv, self.ratio)
+        options = StartOptions(
+            self.filters, self.growth, self.blocks, self.conv, self.ratio, self.multiple
+        )
         return family(self.family, options, input_shape, classes)
 
     @property
@@ -203,6 +241,7 @@ class Settings:
         values = {k: v for k, v in asdict(self).items() if k != "options"}
         # The pixels tell which data they are, wherever the files lie.
         values |= {k: v for k, v in self.options.items() if k not in PLACES}
+        values["precision"] = self.recipe.precision
         unused: tuple[str, ...] = () if self.ggcam else ("ggcam_a", "ggcam_e")
         unused += () if self.data.startswith(EGD_PREFIX) else ("split", "frame")
         # The file is known by its content, wherever it lies.
@@ -216,7 +255,7 @@ class Settings:
     @property
     def free(self) -> dict[str, Any]:
         """The settings that may change when a run goes on; changes are logged in its folder."""
-        return {name: getattr(self, name) for name in FREE if name != "out"}
+        return {name: getattr(self, name) for name in FREE if name not in UNKEPT}
 
 
 KEYS = tuple(f.name.rstrip("_") for f in fields(Settings) if f.name != "options")
@@ -313,6 +352,8 @@ def settings_of(found: Mapping[str, tuple[str, Any]]) -> Settings:
             options[name] = read_option(where, value, sources[name])
         else:
             own[_field(name)] = typed(where, value, kinds[_field(name)])
+    if own["from_"] == BY_MODEL:
+        own["from_"] = "slices" if own["model"] else "scratch"
     return Settings(**own, options=options)
 
 

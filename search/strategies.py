@@ -16,14 +16,17 @@ from keras_tuner.oracles import (
 )
 
 from ckrm_tf.data import Dataset
-from ckrm_tf.design.design import Design
 from ckrm_tf.errors import CKRMError, unknown_name
 from ckrm_tf.families.base import Family
 from ckrm_tf.tuning.registry import STRATEGIES as PROPOSED
+from search.from_start import FromStart
+from search.screening import FromStartScreening
 from search.session import MAX_FAILURES, make_oracle
 from search.settings import Settings
 
-TUNERS = ("random", "random_linear", "bayesian", "hyperband")
+TUNERS = ("random", "random_linear", "bayesian", "hyperband", "screening")
+# Trainings of theirs may be shorter than a full one: their budget is counted in epochs.
+SHORT = ("hyperband", "screening")
 ALL = (*PROPOSED, *TUNERS)
 
 # KerasTuner draws hyperparameter k of trial t from the generator of seed + t * hyperparameters + k:
@@ -62,43 +65,15 @@ class Objective:
         return {self.NAME: saving}
 
 
-class _FromStart:
-    """Mixed into KerasTuner's oracles: trial 0 is the starting network, as for the guided ones.
-
-    It also keeps widths within the space: a Gaussian process's optimum at the upper bound of an
-    integer comes out of KerasTuner as that bound plus one.
-    """
-
-    start: Design
-
-    def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """See `keras_tuner.Oracle`.
-
-        Raises:
-            CKRMError: when the starting network could not be trained.
-        """
-        first = next(iter(self.trials.values()), None)  # type: ignore[attr-defined]
-        if first is None:
-            return {"status": "RUNNING", "values": self.start.to_dict()}
-        if first.status == "FAILED":
-            raise CKRMError("starting network", expected="a finished training", received="none")
-        response: dict[str, Any] = super().populate_space(trial_id)  # type: ignore[misc]
-        if response.get("values"):
-            most = self.start
-            values = response["values"]
-            response["values"] = {k: min(v, most[k]) if k in most else v for k, v in values.items()}
-        return response
-
-
-class FromStartRandom(_FromStart, RandomSearchOracle):
+class FromStartRandom(FromStart, RandomSearchOracle):
     """KerasTuner's random search after the starting network."""
 
 
-class FromStartBayesian(_FromStart, BayesianOptimizationOracle):
+class FromStartBayesian(FromStart, BayesianOptimizationOracle):
     """KerasTuner's Bayesian optimisation after the starting network."""
 
 
-class FromStartHyperband(_FromStart, HyperbandOracle):
+class FromStartHyperband(FromStart, HyperbandOracle):
     """KerasTuner's Hyperband after the starting network, until its epochs are used up.
 
     A training of fewer epochs costs that part of a full one: the budget is counted in epochs. Each
@@ -163,6 +138,10 @@ def make_strategy(
         oracle = FromStartBayesian(
             max_trials=networks, num_initial_points=BAYESIAN_INITIAL, **common
         )
+    elif name == "screening":
+        oracle = FromStartScreening(max_trials=networks * settings.epochs, **common)
+        oracle.max_epochs = settings.epochs
+        oracle.epoch_budget = networks * settings.epochs
     else:
         # No limit to the iterations: the budget of epochs ends it.
         oracle = FromStartHyperband(max_epochs=settings.epochs, hyperband_iterations=None, **common)

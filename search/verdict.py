@@ -12,6 +12,7 @@ from ckrm_tf.data import Dataset
 from ckrm_tf.stats import compare_trained_models, non_inferiority
 from ckrm_tf.store.opened import opening, remember
 from ckrm_tf.store.record import COMPLETED
+from ckrm_tf.train.way import PLAIN_NAME
 from ckrm_tf.tuning.history import Outcome
 from ckrm_tf.tuning.runner import Runner
 from search.retrain import probabilities
@@ -74,7 +75,7 @@ def weights_of(settings: Settings, runner: Runner, outcome: Outcome) -> list[Pat
 
 
 def trained_seeds(settings: Settings, runner: Runner, outcome: Outcome) -> list[int]:
-    """The seeds of the search with which a network could be trained, the first one first."""
+    """The seeds of the search with which a network was trained plainly, the first one first."""
     # Further seeds are those of `search.final`.
     seeds = range(settings.seed, settings.seed + settings.most_seeds)
     return sorted(
@@ -83,6 +84,7 @@ def trained_seeds(settings: Settings, runner: Runner, outcome: Outcome) -> list[
         if training.design == outcome.design
         and training.status == COMPLETED
         and training.epochs == settings.epochs
+        and training.how == PLAIN_NAME
         and training.seed in seeds
     )
 

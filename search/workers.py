@@ -36,6 +36,13 @@ def check_workers(settings: Settings) -> None:
             received=f"--cluster {settings.cluster}",
             hint="The event files would lie on other machines; --workers writes them here.",
         )
+    if settings.way.inherits:
+        raise CKRMError(
+            "--workers and --cluster",
+            expected="networks that take nothing over from the trained start",
+            received="--distill" if settings.distill else "--from slices",
+            hint="Such a search runs in one process so far.",
+        )
     if settings.model:
         raise CKRMError(
             "--workers and --cluster",

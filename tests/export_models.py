@@ -8,6 +8,8 @@ import keras
 import numpy as np
 from keras import layers
 
+from ckrm_tf.narrowing.keras_graph import leaves
+
 
 def disturbed(model: keras.Model) -> keras.Model:
     """`model` with every weight, moving statistics and biases included, away from its start."""
@@ -18,6 +20,10 @@ def disturbed(model: keras.Model) -> keras.Model:
             weight.assign(
                 value * rng.uniform(0.8, 1.2, value.shape) + 0.05 * rng.random(value.shape)
             )
+    for _, layer in leaves(model):
+        if isinstance(layer, layers.Normalization):
+            # It computes with tensors made of its weights.
+            layer.finalize_state()
     return model
 
 
@@ -101,6 +107,16 @@ def squeezed() -> keras.Model:
     return keras.Model(image, layers.Dense(3)(layers.Flatten()(layers.AveragePooling2D(2)(x))))
 
 
+def normalized() -> keras.Model:
+    """Tensors outside the weights: statistics that were given, and such that were measured."""
+    image = keras.Input((8, 8, 3))
+    given = layers.Normalization(mean=[0.4, 0.5, 0.6], variance=[0.1, 0.2, 0.3])
+    measured = layers.Normalization()
+    measured.adapt(np.random.default_rng(1).normal(3, 2, (20, 8, 8, 4)))
+    x = measured(layers.Conv2D(4, 3, padding="same")(keras.Sequential([given])(image)))
+    return keras.Model(image, layers.Dense(3)(layers.GlobalMaxPooling2D()(x)))
+
+
 def fixed_batch() -> keras.Model:
     image = keras.Input(batch_shape=(2, 8, 8, 1))
     return keras.Model(image, layers.Dense(3)(layers.Flatten()(layers.Conv2D(2, 3)(image))))
@@ -116,5 +132,6 @@ MODELS: tuple[Callable[[], keras.Model], ...] = (
     up_and_down,
     volume,
     squeezed,
+    normalized,
     fixed_batch,
 )

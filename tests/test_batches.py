@@ -103,7 +103,7 @@ def test_no_shift_leaves_the_images_as_they_are():
 
 def test_gaze_maps_go_with_their_images():
     gaze = np.arange(10, dtype=np.float32)[:, None, None] * np.ones((1, 5, 5), np.float32)
-    batches = Batches(numbered(10), 1.0, 4, seed=2, gaze=gaze)
+    batches = Batches(numbered(10), 1.0, 4, seed=2, beside=gaze)
     images, (labels, maps) = batches[1]
     np.testing.assert_array_equal(images[:, 0, 0, 0], maps[:, 0, 0])
     assert (maps[:, 0, 0].astype(int) % 3 == labels).all()
@@ -153,7 +153,7 @@ def test_keras_hands_out_each_epoch_as_it_was_drawn(shuffle):
 @pytest.mark.parametrize("gaze", [False, True])
 def test_the_dataset_hands_out_epoch_after_epoch_as_drawn(gaze):
     maps = np.random.default_rng(1).random((23, 5, 5), np.float32) if gaze else None
-    make = lambda: Batches(numbered(23), 2.0, 5, seed=1, shift=1, gaze=maps)  # noqa: E731
+    make = lambda: Batches(numbered(23), 2.0, 5, seed=1, shift=1, beside=maps)  # noqa: E731
     dataset, drawn = make().dataset(3), make()
     found = list(dataset.as_numpy_iterator())
     assert len(found) == 3 * 4

@@ -26,7 +26,8 @@ from search.compare_final import begun_within
 from search.compare_rows import make_rows
 from search.final_stats import compare_on
 from search.retrain import confirmed
-from search.strategies import ALL, BAYESIAN_INITIAL, Objective, make_strategy
+from search.screening import Screened, in_order
+from search.strategies import ALL, BAYESIAN_INITIAL, SHORT, Objective, make_strategy
 
 pytestmark = [
     # KerasTuner 1.4 asks for the thread's name in the old way.
@@ -234,7 +235,7 @@ class _Shape:
     classes = 3
 
 
-@pytest.mark.parametrize("name", ["random", "random_linear", "bayesian", "hyperband"])
+@pytest.mark.parametrize("name", ["random", "random_linear", "bayesian", *SHORT])
 def test_oracles_begin_at_the_start_stay_in_the_space_and_repeat(name, tmp_path):
     # One more than the Bayesian search draws at random: its last proposal is from the model.
     count = BAYESIAN_INITIAL + 1
@@ -246,13 +247,32 @@ def test_oracles_begin_at_the_start_stay_in_the_space_and_repeat(name, tmp_path)
     for widths, _ in first:
         for key, value in widths.items():
             assert (1 if key.endswith("blocks") else 4) <= value <= most[key]
-    if name == "hyperband":
+    if name in SHORT:
         epochs = [e or 9 for _, e in first]
         assert min(epochs) == 1
         # The budget is passed by the last training at most.
         assert sum(epochs[:-1]) < 9 * count <= sum(epochs)
     else:
         assert len(first) == count
+
+
+def test_screening_finishes_the_front_of_size_and_auc_first():
+    networks = [Screened({"a": n}, n, auc) for n, auc in ((4, 0.7), (1, 0.5), (3, 0.6), (2, 0.65))]
+    assert [s.params for s in in_order(networks)] == [1, 2, 4, 3]
+    # With the sizes turned round the largest is no longer on the front.
+    turned = [Screened(s.values, 5 - s.params, s.auc) for s in networks]
+    assert [s.params for s in in_order(turned)] == [1, 2, 3, 4]
+
+
+def test_screening_trains_in_full_what_it_screened(tmp_path):
+    start, found = drive("screening", tmp_path, 9)
+    short = [w for w, epochs in found if epochs == 1]
+    full = [w for w, epochs in found if epochs is None]
+    assert full[0] == start
+    # A quarter of the 72 epochs that the start leaves.
+    assert len(short) == 18
+    assert len(full) == 7
+    assert set(full[1:]) <= set(short)
 
 
 def test_a_linear_space_draws_wider_networks(tmp_path):

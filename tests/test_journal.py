@@ -16,6 +16,7 @@ from ckrm_tf.families.vgg import VGGFamily
 from ckrm_tf.files import keep, write_atomically
 from ckrm_tf.store.journal import Journal
 from ckrm_tf.store.record import COMPLETED, FAILED, Training
+from ckrm_tf.tuning.history import outcomes
 from ckrm_tf.tuning.metrics import trial_metrics
 
 WIDTHS = Widths(8, (Stage(1, 4, 8), Stage(2, 4, 8)))
@@ -201,16 +202,17 @@ def test_metrics_of_a_trial_are_means_over_its_seeds():
         seed=2,
         val_auc=0.6875,
         lam={"stem_conv": 0.75, "stage1_block1_conv2": 0.5},
-        signals={"stem/filters": Signal(0.25, 0.75, 0.3)},
+        signals={"stem/filters": Signal(0.1, 0.75, 0.3)},
     )
     metrics = trial_metrics([GOOD, second], penalty=0.1)
+    (outcome,) = outcomes([GOOD, second])
     assert metrics["val_auc"] == 0.75
     assert (metrics["val_auc/0"], metrics["val_auc/1"]) == (0.8125, 0.6875)
     assert metrics["lambda/stem_conv"] == 0.5
     assert metrics["lambda/stage1_block1_conv2"] == 0.25
     assert metrics["ckrm"] == 0.375
-    assert metrics["score"] == pytest.approx(0.75 - 0.1 * 0.375)
-    assert metrics["signal/stem/filters/redundancy"] == 0.375
+    assert metrics["score"] == pytest.approx(0.75 - 0.1 * 0.3) == outcome.objective(0.1)
+    assert metrics["signal/stem/filters/redundancy"] == 0.3
     assert metrics["signal/stem/filters/needed"] == 0.5
     assert metrics["signal/stem/filters/excess"] == pytest.approx(0.2)
     assert (metrics["params"], metrics["macs"]) == (1000, 5000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import textwrap
 import warnings
 
@@ -15,7 +16,7 @@ from keras import layers
 from ckrm_tf import CKRMError
 from ckrm_tf.models.adapter import logits_from_unit_images
 from ckrm_tf.models.facts import as_pixels, as_probabilities, probabilities, read_facts
-from ckrm_tf.models.load import load_model
+from ckrm_tf.models.load import load_layers, load_model
 
 # Keras 3.15 reads variables through an __array__ without NumPy 2's copy argument when it saves.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -200,3 +201,51 @@ def test_a_layer_of_ones_own_needs_its_module(tmp_path):
     assert float(read(np.ones((1, 4)))[0, 0]) == 2
     with pytest.raises(CKRMError, match="--custom"):
         load_model(tmp_path / "own.keras", custom="no_such_module_at_all")
+
+
+LAYER = """
+from __future__ import annotations
+from dataclasses import dataclass
+import keras
+
+@dataclass
+class Amount:
+    number: float = {gain}
+
+class Scaled(keras.layers.Layer):
+    def call(self, x):
+        return Amount().number * x
+"""
+
+
+def test_custom_files_of_one_stem_do_not_replace_each_other_or_a_package(tmp_path):
+    image = keras.Input((2,))
+    places = {}
+    for gain in (2.0, 3.0):
+        place = tmp_path / f"model{gain:.0f}" / "keras.py"
+        place.parent.mkdir()
+        place.write_text(LAYER.format(gain=gain))
+        places[gain] = place
+    found = {}
+    for gain, place in places.items():
+        kind = load_layers(str(place))["Scaled"]
+        keras.Model(image, kind()(image)).save(place.parent / "own.keras")
+        found[gain] = kind
+    assert sys.modules["keras"] is keras
+    ones = np.ones((1, 2), np.float32)
+    for gain, place in places.items():
+        read = load_model(place.parent / "own.keras", custom=str(place))
+        np.testing.assert_array_equal(read(ones), gain * ones)
+        # The same file is the same module, where dataclasses and pickle look for it.
+        assert load_layers(str(place))["Scaled"] is found[gain]
+        assert vars(sys.modules[found[gain].__module__])["Scaled"] is found[gain]
+
+
+def test_a_custom_file_that_fails_leaves_no_module(tmp_path):
+    place = tmp_path / "broken.py"
+    place.write_text("first = 1\nraise RuntimeError('not ready')\n")
+    before = set(sys.modules)
+    for _ in range(2):
+        with pytest.raises(CKRMError, match="RuntimeError: not ready"):
+            load_layers(str(place))
+    assert not [name for name in set(sys.modules) - before if "broken" in name]

@@ -15,7 +15,6 @@ from ckrm_tf.families.functional import ModelFamily
 from ckrm_tf.models.adapter import logits_from_unit_images
 from ckrm_tf.models.facts import probabilities, read_facts
 from ckrm_tf.narrowing import keras_graph
-from ckrm_tf.narrowing.layerwise import Layerwise
 from ckrm_tf.narrowing.mend import factor
 from ckrm_tf.narrowing.narrower import Narrower
 from ckrm_tf.narrowing.plan import Channels
@@ -88,24 +87,6 @@ def test_a_classifier_with_a_dict_is_asked_and_answers_by_name() -> None:
 
 
 # Mending
-
-
-def test_the_bias_of_a_shared_layer_is_mended_once() -> None:
-    image = keras.Input((8, 8, 3))
-    x = layers.Conv2D(8, 3, name="made")(image)
-    shared = layers.Conv2D(4, 1, name="shared")
-    both = layers.Concatenate()([shared(x), shared(layers.ReLU()(x))])
-    model = keras.Model(image, head(both))
-    channels = Channels(model)
-    alive = channels.alive({"made": np.array([0, 1])})
-    found = Layerwise(channels, alive).mend(IMAGES)
-    bias = found[id(model.get_layer("shared").bias)]
-    # The first call decides, as it does for the kernel.
-    first = keras.Model(image, head(shared(x)))
-    channels = Channels(first)
-    wanted = Layerwise(channels, channels.alive({"made": np.array([0, 1])})).mend(IMAGES)
-    np.testing.assert_allclose(bias, wanted[id(shared.bias)], atol=1e-6)
-    assert np.abs(bias).max() > 1e-3
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])

@@ -160,6 +160,9 @@ def test_a_training_that_takes_too_long_is_recorded_and_the_search_goes_on(finis
     assert "trained again" not in said_by(
         [*words, "--training-timeout", "0.001", "--tensorboard", "true"]
     )
+    # The HParams tab has every training, those from the journal too.
+    told = list((out / "tensorboard").glob("*/*.hparams"))
+    assert len(told) == len({(r["seed"], json.dumps(r["design"])) for r in lines_of(out)})
     assert "is trained again: it had 0.001 s" in said_by([*words, "--training-timeout", "600"])
     assert lines_of(out)[-1]["status"] == "completed"
 

@@ -111,24 +111,20 @@ def test_one_proposal_from_one_training_comes_to_what_is_needed():
         assert all(history[1].design[n] > 0.6 * need for n, need in world.need.items())
 
 
-def test_half_the_parameters_while_it_holds_and_half_way_back_when_it_does_not():
+def test_smaller_while_it_holds_and_larger_when_it_does_not():
     world = World(1)
     world.train(START)
     world.train(world.answer().design)
-    first = world.outcomes[1]
-    start = world.outcomes[0].auc
-    # Where nothing was lost at all it goes down by a quarter.
-    world.outcomes[1] = replace(first, aucs=(start + 0.02,))
-    assert 0.12 * first.params < params(world.answer().design) < 0.4 * first.params
-    world.outcomes[1] = replace(first, aucs=(start - 0.005,))
-    smaller = world.answer()
-    assert 0.35 * first.params < params(smaller.design) < 0.75 * first.params
-    world.outcomes[1] = replace(first, aucs=(start + 0.02,))
-    world.outcomes.append(Outcome(smaller.design, (0.8,), params(smaller.design)))
-    between = world.answer()
-    assert params(smaller.design) < params(between.design) <= NEAREST * first.params
-    world.outcomes[-1] = replace(world.outcomes[-1], aucs=(0.95,))
-    assert params(world.answer().design) < params(smaller.design)
+    first, start = world.outcomes[1], world.outcomes[0].auc
+
+    def following(*aucs):
+        world.outcomes[1] = replace(first, aucs=aucs)
+        return params(world.answer().design)
+
+    assert following(start + 0.005) <= NEAREST * first.params
+    assert following(*[start - 0.04] * 3) >= first.params / NEAREST
+    # One training that was unlucky by as much moves it less.
+    assert following(start + 0.005, start - 0.04, start + 0.005) < following(*[start - 0.04] * 3)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -220,25 +216,43 @@ def test_the_penalty_names_the_parent_among_networks_of_nearly_equal_size():
     assert smallest_acceptable(history, RULE.margin).design == half
 
 
-def test_a_decision_that_hangs_on_the_start_asks_for_its_second_seed_once():
-    world = World(1)
-    world.train(START)
-    design = world.answer().design
-    world.train(design)
-    bar = world.outcomes[0].auc - RULE.margin
-    world.outcomes[1] = replace(world.outcomes[1], aucs=(bar + 0.002,) * 3)
-    lost = world.answer().design
-    world.outcomes.append(Outcome(lost, (bar - 0.002,), params(lost)))
-    assert world.answer().design == lost
-    world.outcomes[-1] = replace(world.outcomes[-1], aucs=(bar - 0.002,) * 2)
-    assert world.answer().design == START
-    world.outcomes[0] = replace(world.outcomes[0], aucs=(0.93, 0.93))
-    assert world.answer().design not in (START, design, lost)
-    # A network far below says enough.
-    world.outcomes[0] = replace(world.outcomes[0], aucs=(0.93,))
-    world.outcomes[-1] = replace(world.outcomes[-1], aucs=(bar - 0.05,))
-    world.outcomes[1] = replace(world.outcomes[1], aucs=(bar + 0.02,))
-    assert world.answer().design not in (START, design, lost)
+@pytest.mark.parametrize("seed", range(3))
+def test_further_seeds_are_asked_for_where_no_other_network_is_as_near(seed):
+    world = World(seed, noise=0.015)
+    tries = [len(outcome.aucs) for outcome in world.play(14)]
+    assert max(tries) > 1
+    assert max(tries) <= RULE.repeats
+    # The starting network costs most; its further seed is asked for at the end, if at all.
+    assert tries[0] == 1
+    once = World(seed, noise=0.015).play(14, rule=replace(RULE, repeats=1))
+    assert {len(outcome.aucs) for outcome in once} == {1}
+
+
+def test_on_a_fold_without_the_start_a_further_seed_tells_nothing():
+    world = World(2, noise=0.015)
+    for _ in range(8):
+        found = world.answer()
+        assert found.design not in {o.design for o in world.outcomes}
+        world.train(found.design)
+        world.outcomes[-1] = replace(world.outcomes[-1], folds=(0,))
+    assert len(world.outcomes) == 8
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.012])
+def test_what_is_found_is_near_what_the_world_accepts(noise):
+    """Twelve worlds: no larger than the smallest of the first way, and what is lost is little."""
+    ratios, losses = [], []
+    for seed in range(12):
+        world = World(seed, noise=noise)
+        history = world.play(9)
+        way = descend(START, world.scores, RULE, FAMILY)
+        truly = min(s.params for s in way.slices if 0.02 * world.missing(s.design) <= RULE.margin)
+        found = smallest_acceptable(history, RULE.margin)
+        ratios.append(found.params / truly)
+        losses.append(0.02 * world.missing(found.design))
+    assert sorted(ratios)[6] < 1.5
+    assert sorted(ratios)[9] < 4
+    assert sorted(losses)[6] <= (1 if noise == 0 else 2) * RULE.margin
 
 
 def test_running_networks_are_not_proposed_again():

@@ -64,18 +64,23 @@ def gated() -> keras.Model:
 NETWORKS = {"resnet": resnet, "grouped": grouped, "vgg": vgg, "gated": gated}
 
 
+def scramble(model: keras.Model) -> None:
+    """Biases, scales and shifts that show."""
+    rng = np.random.default_rng(5)
+    for variable in model.trainable_variables:
+        if variable.path.endswith(("bias", "beta")):
+            variable.assign(rng.normal(0, 0.3, variable.shape))
+        elif variable.path.endswith("gamma"):
+            variable.assign(rng.uniform(0.5, 1.5, variable.shape))
+
+
 class Case:
     """A network with weights that show, its scorer, and its slices as they are built."""
 
     def __init__(self, name: str) -> None:
         keras.utils.set_random_seed(3)
         self.model = NETWORKS[name]()
-        rng = np.random.default_rng(5)
-        for variable in self.model.trainable_variables:
-            if variable.path.endswith(("bias", "beta")):
-                variable.assign(rng.normal(0, 0.3, variable.shape))
-            elif variable.path.endswith("gamma"):
-                variable.assign(rng.uniform(0.5, 1.5, variable.shape))
+        scramble(self.model)
         self.fit, self.judge = films(), films(40, seed=1)
         recalibrate(self.model, self.fit)
         self.labels = np.arange(40) % CLASSES
@@ -202,6 +207,26 @@ def test_a_score_builds_no_model_and_traces_nothing_anew(case, monkeypatch):
     # Models that are built are noticed.
     scorer.rebase(case.widths(0.5))
     assert made
+
+
+def test_branches_are_silenced_without_tracing_anew():
+    model = resnet()
+    scramble(model)
+    norms = [layer.name for layer in model.layers if layer.name.endswith("conv3_bn")]
+    assert len(norms) == 3
+    scorer = Scorer(model, films(24), films(24, 1), np.arange(24) % CLASSES, norms=norms)
+    found = [scorer.probabilities({}, silent) for silent in ((), norms[1:2], norms[1:])]
+    assert scorer._forward.experimental_get_tracing_count() == 1
+    np.testing.assert_allclose(found[0], scorer.probabilities({}), atol=1e-7)
+    # By hand: nothing comes from the branch of a block whose last norm is zero.
+    for norm, probabilities in zip(norms[1:], found[1:], strict=True):
+        layer = model.get_layer(norm)
+        layer.gamma.assign(layer.gamma * 0)
+        layer.beta.assign(layer.beta * 0)
+        again = Scorer(model, films(24), films(24, 1), np.arange(24) % CLASSES)
+        np.testing.assert_allclose(again.probabilities({}), probabilities, atol=1e-5)
+    assert np.abs(found[1] - found[0]).max() > 1e-3
+    assert np.abs(found[2] - found[1]).max() > 1e-3
 
 
 def test_a_rebased_scorer_gives_the_same_scores(case):

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 
 import keras
 import numpy as np
 import pytest
-from keras import layers
+from keras import layers, ops
+from scipy.special import expit, log_softmax, softmax
 
-from ckrm_tf import cost
+from ckrm_tf import CKRMError, cost
+from ckrm_tf.models.facts import ModelFacts
+from ckrm_tf.train.distill import TEMPERATURE
+from ckrm_tf.train.fine_tune import _taught, check_taught
+from ckrm_tf.train.way import WEIGHT
 from search.cli import main
 from search.cost import cost_of
 from search.narrow import narrow_model
@@ -18,6 +24,7 @@ from search.narrow import narrow_model
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 SIDE, CLASSES = 12, 3
+INT8 = ("--formats", "keras,litert-int8")
 
 
 def draw(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -117,6 +124,70 @@ def test_what_cannot_be_done_is_told_in_a_line(folder, tmp_path, capsys):
     assert "LOW,HIGH" in refused(capsys, folder, "--macs", ".5", *data, "--pixels", "7", *out)
     # Every class is called another: the model as given knows nothing of these.
     assert "above chance" in refused(capsys, folder, "--macs", ".5", *data, *out)
+    if importlib.util.find_spec("ai_edge_litert"):
+        assert "--data with it" in refused(capsys, folder, "--macs", ".5", *out, *INT8)
+    # What failed leaves no folder.
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_somebody_elses_stays(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = ("--data", str(folder / "shifted.npz"))
+    assert "above chance" in refused(capsys, folder, "--macs", ".5", *data)
+    assert not (tmp_path / "runs").exists()
+    (tmp_path / "mine" / "empty").mkdir(parents=True)
+    out = ("--out", "mine/empty")
+    assert "above chance" in refused(capsys, folder, "--macs", ".5", *data, *out)
+    assert (tmp_path / "mine" / "empty").is_dir()
+
+
+def test_the_model_as_given_may_teach(folder, tmp_path, capsys):
+    data = ("--data", str(folder / "bars.npz"), "--formats", "keras", "--learning-rate", "0.01")
+    weights = {}
+    for name, flags in (("alone", ()), ("taught", ("--distill",))):
+        out = tmp_path / name
+        run(folder, "--macs", "0.5", *data, *flags, "--out", str(out))
+        told = ", taught by the model as given" in capsys.readouterr().out
+        assert told == (name == "taught")
+        weights[name] = keras.models.load_model(out / "export1" / "model.keras").get_weights()
+    pairs = zip(weights["alone"], weights["taught"], strict=True)
+    assert max(np.abs(a - b).max() for a, b in pairs) > 1e-4
+    assert "--distill: expected images to train on, received --epochs 0" in refused(
+        capsys, folder, "--macs", "0.5", *data, "--distill", "--epochs", "0"
+    )
+    assert "received no --data" in refused(capsys, folder, "--macs", "0.5", "--distill")
+
+
+def facts_of(output: str, classes: int) -> ModelFacts:
+    return ModelFacts((SIDE, SIDE, 1), 0.0, 1.0, classes, output, ("told", "told"))
+
+
+def test_the_loss_of_the_taught_is_the_same_whatever_the_model_returns():
+    """Softmax, logits, and one unit as a sigmoid or a logit: the loss of the two logits 0, z."""
+    rng = np.random.default_rng(1)
+    z, labels = rng.normal(size=(6, 1)), rng.integers(0, 2, 6)
+    soft = softmax(rng.normal(size=(6, 2)), axis=1)
+    wanted = np.hstack([labels[:, None], soft])
+    both = np.hstack([0 * z, z])
+    answers = {"logits": both, "softmax": softmax(both, axis=1)}
+    rows = list(answers.items())
+    rows += [("logits", z), ("sigmoid", expit(z))]
+    losses = [np.asarray(_taught(facts_of(name, 2))(wanted, ops.array(a))) for name, a in rows]
+    for found in losses:
+        np.testing.assert_allclose(found, losses[0], rtol=1e-5)
+    own = -log_softmax(both, axis=1)[np.arange(6), labels]
+    told = -(soft * log_softmax(both / TEMPERATURE, axis=1)).sum(axis=1)
+    right = (1 - WEIGHT) * own + WEIGHT * TEMPERATURE**2 * told
+    np.testing.assert_allclose(losses[0], right, rtol=1e-5)
+    assert np.abs(right - own).max() > 0.01
+
+
+def test_several_sigmoids_cannot_be_taught():
+    with pytest.raises(CKRMError, match="received 3 sigmoids"):
+        check_taught(facts_of("sigmoid", 3), np.ones((4, 3)), 4)
+    with pytest.raises(CKRMError, match=r"expected shape \(5, 3\)"):
+        check_taught(facts_of("softmax", 3), np.ones((4, 3)), 5)
+    check_taught(facts_of("softmax", 3), np.ones((4, 3)), 4)
 
 
 def test_cost_and_groups_are_printed(folder, capsys):

@@ -6,7 +6,8 @@ import keras_tuner
 import pytest
 
 from ckrm_tf import Axis, Design, ResNetFamily, Stage, Widths
-from ckrm_tf.tuning.space import FamilyHyperModel, declare, design_in
+from ckrm_tf.tuning.bounds import design_in
+from ckrm_tf.tuning.space import FamilyHyperModel, declare
 
 START = Widths(16, (Stage(2, 16, 64), Stage(3, 3, 32)))
 FAMILY = ResNetFamily(START, (16, 16, 1), 2)

@@ -91,6 +91,16 @@ def load_dataset(
 
     Raises:
         CKRMError: when the source or an option is unknown, or the data are unfit for training.
+
+    Example:
+        >>> from ckrm_tf import load_dataset
+        >>> data = load_dataset("phantom", n=(9, 3, 3), image_size=16)
+        >>> data.train.images.shape, data.class_names
+        ((9, 16, 16, 1), ('normal', 'cardiomegaly', 'pneumonia'))
+        >>> load_dataset("phantom", separtion=2)
+        Traceback (most recent call last):
+            ...
+        ckrm_tf.errors.CKRMError: unknown option of phantom: ... Did you mean 'separation'?
     """
     found = source_of(source)
     found.check(given)

@@ -27,9 +27,9 @@ def hold_out(data: Dataset, share: float, seed: int = 1) -> tuple[Dataset, Split
 
     Example:
         >>> from ckrm_tf import load_dataset
-        >>> data, kept = hold_out(load_dataset("phantom", image_size=16), 0.2)
+        >>> data, kept = hold_out(load_dataset("phantom", n=(60, 9, 9), image_size=16), 0.2)
         >>> len(data.train), len(kept)
-        (224, 56)
+        (48, 12)
     """
     apart = held_apart(data, share, seed)
     kept, left = taken(data.train, apart), taken(data.train, ~apart)

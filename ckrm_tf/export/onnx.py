@@ -15,15 +15,25 @@ from ckrm_tf.export.flat import FlatModel, specs, traced
 # The newest that tf2onnx 1.17 writes.
 OPSET = 18
 
+READER = """
+import onnxruntime
+
+def read(path):
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [end.name for end in session.get_outputs()]
+    return lambda given: dict(zip(names, session.run(names, given)))
+"""
+
 
 def _write(flat: FlatModel, path: Path, facts: Mapping[str, Any]) -> None:
     import onnx  # noqa: PLC0415 - an extra
     import tf2onnx  # noqa: PLC0415 - an extra
 
+    function = traced(flat)
     graph, _ = tf2onnx.convert.from_function(
-        traced(flat), specs(flat), opset=OPSET, custom_op_handlers={"Erfc": (_erfc, [])}
+        function, specs(flat), opset=OPSET, custom_op_handlers={"Erfc": (_erfc, [])}
     )
-    _drop_constants(graph.graph, [port.name for port in flat.inputs])
+    _keep_constants(graph.graph, [port.name for port in flat.inputs], function)
     texts = {
         name: fact if isinstance(fact, str) else json.dumps(fact) for name, fact in facts.items()
     }
@@ -33,15 +43,21 @@ def _write(flat: FlatModel, path: Path, facts: Mapping[str, Any]) -> None:
     onnx.save(graph, path)
 
 
-def _drop_constants(graph: Any, names: Sequence[str]) -> None:
-    """Remove inputs that are none: tensors that a layer holds outside its weights.
+def _keep_constants(graph: Any, names: Sequence[str], function: Any) -> None:
+    """Put the tensors that a layer holds outside its weights into the graph.
 
-    `Normalization` computes two from its statistics; tf2onnx names them as inputs, although it has
-    put their values into the graph.
+    `Normalization` computes two from its statistics. TensorFlow hands them to the traced function
+    beside the inputs, and so tf2onnx names them as inputs, whether the graph uses them or not.
     """
+    from onnx import numpy_helper  # noqa: PLC0415 - an extra
+
     used = {name for node in graph.node for name in node.input}
-    for given in [i for i in graph.input if i.name not in names and i.name not in used]:
+    held = {inner.name: outer for outer, inner in function.get_concrete_function().graph.captures}
+    for given in [one for one in graph.input if one.name not in names]:
         graph.input.remove(given)
+        if given.name in used:
+            value = np.asarray(held[given.name].numpy())
+            graph.initializer.append(numpy_helper.from_array(value, given.name))
 
 
 def _erfc(graph: Any, node: Any, name: str, args: Sequence[Any]) -> None:
@@ -75,4 +91,5 @@ FORMAT = Format(
     tolerance=1e-4,
     needs=("tensorflow", "onnx", "tf2onnx", "onnxruntime"),
     install="'ckrm-tf[onnx]'",
+    reader=READER,
 )

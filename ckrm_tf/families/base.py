@@ -26,6 +26,15 @@ class Family(ABC):
 
     Attributes:
         name: the family's name, as in `--family`.
+
+    Example:
+        >>> from ckrm_tf import Family, ResNetFamily, Stage, Widths
+        >>> family = ResNetFamily(Widths(8, (Stage(1, 8, 16),)), (16, 16, 1))
+        >>> isinstance(family, Family), [axis.name for axis in family.axes]
+        (True, ['stem/filters', 'stage1/blocks', 'stage1/mid', 'stage1/out'])
+        >>> narrower = family.start.replace({"stage1/mid": 4})
+        >>> family.cost(family.start).params, family.cost(narrower).params
+        (1507, 955)
     """
 
     name: str
@@ -125,6 +134,7 @@ class StartOptions:
         blocks: blocks or layers of each stage.
         conv: the kind of convolution, "plain" in every family.
         ratio: of `conv="slim"`.
+        multiple: widths that are narrowed are multiples of so many channels.
     """
 
     filters: int
@@ -132,3 +142,4 @@ class StartOptions:
     blocks: tuple[int, ...]
     conv: str = "plain"
     ratio: float = 4 / 3
+    multiple: int = 1

@@ -27,6 +27,14 @@ class Layout:
         groups: groups of the 3x3 convolution (32 for ResNeXt).
         bottom_groups: groups of SlimConv's lower 3x3; by default as many of `groups` as divide
             its channels. The published SC-ResNeXt-101 32x3d has 16.
+
+    Example:
+        >>> from ckrm_tf import Layout, Widths
+        >>> widths = Widths.standard()
+        >>> widths.params((224, 224, 3), 1000, Layout.torchvision())  # torchvision's ResNet-50
+        25557032
+        >>> widths.params((224, 224, 3), 1000, Layout.torchvision(conv="slim"))
+        16758740
     """
 
     pool: bool = False

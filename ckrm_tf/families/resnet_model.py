@@ -109,6 +109,18 @@ def resnet(
     Raises:
         CKRMError: when the input is too small for the strides, `classes` is below 2, a width does
             not divide into the layout's groups, or the head is unknown.
+
+    Example:
+        >>> import math
+        >>> from ckrm_tf import Stage, Widths, resnet
+        >>> widths = Widths(8, (Stage(1, 8, 16),))
+        >>> model = resnet(widths, (16, 16, 1), classes=3)
+        >>> model.output_shape, [la.name for la in model.layers if la.name.endswith("conv2")]
+        ((None, 3), ['stage1_block1_conv2'])
+        >>> sum(math.prod(weight.shape) for weight in model.trainable_weights)
+        1507
+        >>> widths.params((16, 16, 1), 3)
+        1507
     """
     layout = layout or Layout()
     if head not in ("dense", "cam"):

@@ -51,6 +51,23 @@ class Widths:
 
     Hashable and comparable, so it can be a dictionary key: two trials with equal widths are the
     same network.
+
+    Attributes:
+        stem: filters of the first convolution.
+        stages: one `Stage` each, or its three numbers.
+
+    Raises:
+        CKRMError: no stage, or a number that is too small.
+
+    Example:
+        >>> from ckrm_tf import Stage, Widths
+        >>> Widths.standard().params()
+        23534467
+        >>> small = Widths(8, (Stage(1, 8, 16), Stage(2, 4, 16)))
+        >>> print(small, small.params((32, 32, 1)), small.macs((32, 32, 1)))
+        8 | mid 8/4 | out 16/16 | blocks 1/2 2499 170544
+        >>> Widths.from_json(small.to_json()) == small
+        True
     """
 
     stem: int

@@ -44,8 +44,8 @@ def smallest_acceptable(history: Sequence[Outcome], margin: float) -> Outcome:
 def parent_of(history: Sequence[Outcome], margin: float, penalty: float) -> Outcome:
     """The network that the next ones are made from.
 
-    Of the acceptable networks of nearly the smallest size the one with the best objective, AUC -
-    penalty x lambda; lambda is the mean redundancy that its signals tell.
+    Of the acceptable networks of nearly the smallest size the one with the best objective
+    (`Outcome.objective`).
 
     Raises:
         CKRMError: as `smallest_acceptable`.

@@ -9,6 +9,7 @@ import keras
 from keras import layers, ops
 
 from ckrm_tf.errors import CKRMError
+from ckrm_tf.registration import saved_class
 
 
 def _check_features(shape: tuple[int | None, ...]) -> int:
@@ -21,7 +22,7 @@ def _check_features(shape: tuple[int | None, ...]) -> int:
     return shape[-1]
 
 
-@keras.saving.register_keras_serializable(package="ckrm")
+@saved_class
 class CAMHead(layers.Layer):
     """Class activation maps and the logits they average to (GG-CAM, arXiv 2202.07107).
 
@@ -36,6 +37,17 @@ class CAMHead(layers.Layer):
 
     Raises:
         CKRMError: for fewer classes, or, when built, for an input that is not feature maps.
+
+    Example:
+        >>> import numpy as np
+        >>> from ckrm_tf import CAMHead
+        >>> head = CAMHead(3)
+        >>> logits, maps = head(np.ones((2, 4, 4, 8), "float32"))
+        >>> logits.shape, maps.shape, head.count_params()
+        (TensorShape([2, 3]), TensorShape([2, 4, 4, 3]), 27)
+        >>> means = np.mean(maps, axis=(1, 2)) + np.asarray(head.bias.value)
+        >>> bool(np.allclose(logits, means, atol=1e-6))
+        True
     """
 
     def __init__(self, classes: int, divisor: int | None = None, **kwargs: Any) -> None:

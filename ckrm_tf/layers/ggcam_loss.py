@@ -9,6 +9,7 @@ import keras
 from keras import layers, ops
 
 from ckrm_tf.errors import CKRMError
+from ckrm_tf.registration import saved_class
 
 
 def _check_shapes(maps: Any, logits: Any, labels: Any, gaze: Any) -> None:
@@ -32,7 +33,7 @@ def _check_shapes(maps: Any, logits: Any, labels: Any, gaze: Any) -> None:
         )
 
 
-@keras.saving.register_keras_serializable(package="ckrm")
+@saved_class
 class GGCAMLoss(layers.Layer):
     """Cross-entropy and gaze supervision under learned scales (GG-CAM, arXiv 2202.07107).
 

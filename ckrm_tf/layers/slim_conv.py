@@ -16,6 +16,7 @@ from ckrm_tf.layers.slim_shape import (
     slim_output,
     slim_shape,
 )
+from ckrm_tf.registration import saved_class
 
 __all__ = ["SlimConv2D", "slim_output"]
 
@@ -57,7 +58,7 @@ def fold(x: Any, width: int) -> Any:
     return total
 
 
-@keras.saving.register_keras_serializable(package="ckrm")
+@saved_class
 class SlimConv2D(layers.Layer):
     """Stands for a 3x3 convolution and its batch norm (arXiv 2003.07469, Section III).
 
@@ -86,6 +87,17 @@ class SlimConv2D(layers.Layer):
     Raises:
         CKRMError: for an impossible ratio, stride or dilation; when built, for an input that is
             not a batch of images or whose channels do not divide into the groups.
+
+    Example:
+        >>> import keras
+        >>> from ckrm_tf import SlimConv2D
+        >>> image = keras.Input((16, 16, 64))
+        >>> slim = keras.Model(image, SlimConv2D(4 / 3, strides=2)(image))
+        >>> plain = keras.Model(image, keras.layers.Conv2D(48, 3, 2, padding="same")(image))
+        >>> slim.output_shape, plain.output_shape
+        ((None, 8, 8, 48), (None, 8, 8, 48))
+        >>> slim.count_params(), plain.count_params()
+        (12616, 27696)
     """
 
     def __init__(

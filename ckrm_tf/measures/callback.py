@@ -50,6 +50,23 @@ class CKRMCallback(keras.callbacks.Callback):
     Raises:
         CKRMError: an impossible argument; at the start of training an unknown layer name, no
             convolution to measure, or `log_dir` without TensorFlow.
+
+    Example:
+        >>> import keras
+        >>> import numpy as np
+        >>> from ckrm_tf import CKRMCallback
+        >>> model = keras.Sequential(
+        ...     [keras.Input((8, 8, 1)), keras.layers.Conv2D(8, 3, name="conv"),
+        ...      keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)]
+        ... )
+        >>> model.compile("sgd", "mse")
+        >>> twin = np.random.default_rng(1).normal(size=(3, 3, 1, 4))
+        >>> model.get_layer("conv").set_weights([np.concatenate([twin, twin], -1), np.zeros(8)])
+        >>> logs = model.fit(
+        ...     np.zeros((4, 8, 8, 1)), np.zeros((4, 2)), callbacks=[CKRMCallback()], verbose=0
+        ... ).history
+        >>> sorted(logs), logs["lambda/conv"][0] >= 4 / 28
+        (['ckrm', 'lambda/conv', 'loss'], True)
     """
 
     def __init__(

@@ -161,6 +161,23 @@ def ckrm(
         epsilon: None for a quarter of the layer's initial variance, or an absolute value.
         pairs: compare only so many randomly chosen pairs; None compares all.
         seed: chooses the sampled pairs.
+
+    Returns:
+        A number in [0, 1].
+
+    Raises:
+        CKRMError: a kernel of fewer than three dimensions or two filters, values that are not
+            finite, or impossible settings.
+
+    Example:
+        >>> import numpy as np
+        >>> from ckrm_tf import ckrm
+        >>> kernel = np.random.default_rng(1).normal(size=(3, 3, 16, 8))
+        >>> ckrm(kernel)
+        0.0
+        >>> twice = np.concatenate([kernel, kernel], axis=-1)  # 8 of 120 pairs are equal
+        >>> round(ckrm(twice), 4)
+        0.0667
     """
     return redundancy(kernel, threshold, epsilon, pairs=pairs, seed=seed).lam
 

@@ -30,12 +30,25 @@ def psi(x: Any, y: Any, epsilon: float = 1e-12, alpha: float = ALPHA) -> float:
     """Similarity of two slices: |L|^alpha * C * |S| (Eq. 2 and 5).
 
     Args:
-        x, y: two slices of equal shape, any number of dimensions.
+        x: a slice of any number of dimensions.
+        y: another of equal shape.
         epsilon: the constant of Eq. 2, absolute, in squared units of the slices.
         alpha: weight of the luminance term; 1 gives |SSIM| over one window (Eq. 6).
 
     Returns:
         A number in [0, 1]; 1 for equal slices.
+
+    Raises:
+        CKRMError: slices of unlike or of no size.
+
+    Example:
+        >>> import numpy as np
+        >>> from ckrm_tf import psi
+        >>> slope = np.arange(9.0).reshape(3, 3)
+        >>> psi(slope, slope), round(psi(slope, -slope), 3)
+        (1.0, 1.0)
+        >>> round(psi(slope, 2 * slope), 3), round(psi(slope, slope.T), 3)
+        (0.782, 0.6)
     """
     x, y = np.asarray(x, np.float64).ravel(), np.asarray(y, np.float64).ravel()
     if x.shape != y.shape or not x.size:
@@ -189,6 +202,16 @@ def kernel_similarity(kernel: Any, epsilon: float | None = None) -> np.ndarray:
 
     Raises:
         CKRMError: a kernel that `as_slices` refuses, or an impossible epsilon.
+
+    Example:
+        >>> import numpy as np
+        >>> from ckrm_tf import kernel_similarity
+        >>> slope = np.arange(9.0).reshape(3, 3)
+        >>> kernel = np.stack([slope, -slope, slope.T], axis=-1)[:, :, None]  # (3, 3, 1, 3)
+        >>> kernel_similarity(kernel, epsilon=0.0).round(2)
+        array([[1. , 1. , 0.6],
+               [1. , 1. , 0.6],
+               [0.6, 0.6, 1. ]], dtype=float32)
     """
     check_shape(np.shape(kernel))
     slices = _Moments.of(kernel, resolve_epsilon(np.shape(kernel), epsilon))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import os
+import re
 import sys
 import warnings
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import keras
@@ -66,7 +69,7 @@ def load_model(
         )
     known: dict[str, Any] = dict(KEPT)
     if custom is not None:
-        known |= _layers_of(custom)
+        known |= load_layers(custom)
     if file.suffix != ".keras":
         known |= FROM_KERAS_2
     try:
@@ -107,19 +110,11 @@ def _hint(error: BaseException, custom: str | None, unsafe: bool) -> str | None:
     return None
 
 
-def _layers_of(custom: str) -> dict[str, Any]:
+def load_layers(custom: str) -> dict[str, Any]:
     """The layer classes of a module, imported by name or from a file."""
     try:
-        if custom.endswith(".py"):
-            file = Path(custom).expanduser()
-            spec = importlib.util.spec_from_file_location(file.stem, file)
-            if spec is None or spec.loader is None or not file.is_file():
-                raise ImportError("no such file")
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[file.stem] = module
-            spec.loader.exec_module(module)
-        else:
-            module = importlib.import_module(custom)
+        is_file = custom.endswith(".py")
+        module = _run(Path(custom).expanduser()) if is_file else importlib.import_module(custom)
     except Exception as error:  # whatever the user's module raises
         raise CKRMError(
             f"--custom {custom}",
@@ -131,3 +126,29 @@ def _layers_of(custom: str) -> dict[str, Any]:
         for name, value in vars(module).items()
         if isinstance(value, type) and issubclass(value, keras.layers.Layer)
     }
+
+
+def _run(file: Path) -> ModuleType:
+    """The module that a file makes, under a name of its own.
+
+    Its stem is no such name: another file may have the same, or a package, such as `keras.py`.
+    """
+    if not file.is_file():
+        raise ImportError("no such file")
+    place = file.resolve()
+    digest = hashlib.sha256(bytes(place) + b"\0" + place.read_bytes()).hexdigest()
+    name = f"ckrm_custom_{re.sub(r'[^0-9A-Za-z]', '_', file.stem)}_{digest[:12]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, place)
+    if spec is None or spec.loader is None:
+        raise ImportError("no Python file")
+    module = importlib.util.module_from_spec(spec)
+    # Dataclasses and pickle look a class's module up there.
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

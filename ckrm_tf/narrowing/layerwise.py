@@ -1,37 +1,44 @@
 """Mending layer after layer: each kernel is fitted on what the narrowed network gives it.
 
-The model as it is and the narrowed one run side by side, step by step. A kernel that reads x in the
+The model as it is and the narrowed one run side by side, call by call. A kernel that reads x in the
 one and x' in the other becomes V = (S + a I)^-1 (C W + a W_K), with S the Gram matrix of the kept
 channels of x' and C their products with all channels of x: the ridge regression of what the whole
 kernel made of x on x', drawn towards the kernel itself. So a kernel makes up not only for the
 channels that it loses but for what came out differently before it. Means are put right at the
-biases and in the batch norms. No label is needed, and one pass.
+biases and in the batch norms. No label is needed.
+
+All calls of a shared layer count: they come side by side, and one pass is enough. A layer that
+feeds itself is fitted on its first calls, once more on what all of them read, and its means are put
+right after that: three passes.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
-from scipy import linalg
 
 from ckrm_tf.narrowing import keras_graph
 from ckrm_tf.narrowing.call import Read
-from ckrm_tf.narrowing.mend import LEAST, RIDGE, factor
+from ckrm_tf.narrowing.kernel_fit import KernelFit, numpy_of
+from ckrm_tf.narrowing.mend import LEAST, RIDGE
 from ckrm_tf.narrowing.plan import Channels
-from ckrm_tf.narrowing.responses import WIDEST, as_inputs, evenly, repeats
+from ckrm_tf.narrowing.responses import as_inputs, evenly
+from ckrm_tf.narrowing.schedule import Placed, Schedule
 
-# Rows of one regression: places beyond that are passed over evenly.
-ROWS = 32768
 # The largest tensor of one step, in numbers: fewer images are used where maps are large.
 LARGEST = 2**26
 
+Values = dict[int, np.ndarray]
+# The arguments of one call in the model as it is, and in the narrowed one.
+Sides = tuple[Any, Any]
+
 
 class Layerwise:
-    """One pass over a model and its narrowed self.
+    """Mends the kernels of a model for a choice of its channels.
 
     Args:
         channels: of the model.
@@ -41,58 +48,141 @@ class Layerwise:
 
     def __init__(self, channels: Channels, alive: np.ndarray, ridge: float = RIDGE) -> None:
         self.channels, self.alive, self.ridge = channels, alive, max(ridge, LEAST)
-        self.values: dict[int, np.ndarray] = {}
 
-    def mend(self, images: Any) -> dict[int, np.ndarray]:
+    def mend(self, images: Any) -> Values:
         """New values, in the old shape, of kernels, biases and moving means, by `id`."""
         model = self.channels.model
         arrays = as_inputs(model, images)
         # So many images that no tensor passes the limit.
         most = max(1, LARGEST // self.channels.largest)
-        values = [
+        inputs = [
             ops.convert_to_tensor(evenly(array, most), dtype=symbol.dtype)
             for array, symbol in zip(arrays, keras_graph.inputs(model), strict=True)
         ]
-        self._follow(model, values, values)
-        return self.values
+        schedule = Schedule.of(model)
 
-    def _follow(self, model: Any, full: list[Any], slim: list[Any]) -> tuple[list[Any], list[Any]]:
-        symbols = keras_graph.inputs(model)
-        known = {id(s): pair for s, pair in zip(symbols, zip(full, slim, strict=True), strict=True)}
-        steps = keras_graph.steps(model)
-        left = Counter(id(x) for step in steps for x in step.inputs)
-        left.update(id(x) for x in keras_graph.outputs(model))
-        for step in steps:
-            sides = [step.filled({k: pair[i] for k, pair in known.items()}) for i in (0, 1)]
-            if keras_graph.is_model(step.operation):
-                given = [keras_graph.tensors_among(side, step.operation) for side in sides]
-                found = self._follow(step.operation, *given)
-            else:
-                found = self._call(step, *sides)
-            for x in step.inputs:
-                left[id(x)] -= 1
-                if not left[id(x)]:
-                    del known[id(x)]
-            for symbol, pair in zip(step.outputs, zip(*found, strict=True), strict=True):
-                known[id(symbol)] = pair
-        pairs = [known[id(s)] for s in keras_graph.outputs(model)]
-        return [p[0] for p in pairs], [p[1] for p in pairs]
+        def done(known: Values) -> _Pass:
+            found = _Pass(self.channels, self.alive, self.ridge, schedule, known)
+            found.run(inputs)
+            return found
 
-    def _call(self, step: keras_graph.Step, full: Any, slim: Any) -> tuple[list[Any], list[Any]]:
-        reads = self.channels.trace.reads.get(step.key, [])
-        tensors = [step.tensors(*side) for side in (full, slim)]
-        for read in reads:
-            if id(read.variable) not in self.values:
-                self._fit(read, tensors[0][read.index], tensors[1][read.index])
-        operation = step.operation
+        found = done({})
+        if schedule.returning:
+            kernels = found.kernels()
+            found = done(kernels | done(kernels).means())
+        return found.values
+
+
+class _Pass:
+    """One pass over a model and its narrowed self.
+
+    Args:
+        channels, alive, ridge: as in `Layerwise`.
+        schedule: of the model.
+        known: values that are not to be found any more.
+
+    Attributes:
+        values: what is known and what has been found, by `id` of the weight.
+    """
+
+    def __init__(
+        self,
+        channels: Channels,
+        alive: np.ndarray,
+        ridge: float,
+        schedule: Schedule,
+        known: Values,
+    ) -> None:
+        self.channels, self.alive, self.ridge = channels, alive, ridge
+        self.schedule, self.returning = schedule, schedule.returning
+        self.values: Values = dict(known)
+        # Of layers that feed themselves: by kernel its regression, by bias or moving mean the
+        # weight and how far it is off by each call.
+        self._fits: dict[int, KernelFit] = {}
+        self._off: dict[int, tuple[Any, list[np.ndarray]]] = {}
+
+    def run(self, inputs: Sequence[Any]) -> None:
+        """Find every value."""
+        tensors = {n: (x, x) for n, x in zip(self.schedule.inputs, inputs, strict=True)}
+        left = self.schedule.uses()
+        for group in self.schedule.groups:
+            sides: list[Sides] = [
+                (
+                    one.step.filled({k: tensors[n][0] for k, n in one.inputs.items()}),
+                    one.step.filled({k: tensors[n][1] for k, n in one.inputs.items()}),
+                )
+                for one in group
+            ]
+            for one, found in zip(group, self._call(group, sides), strict=True):
+                for number in one.inputs.values():
+                    left[number] -= 1
+                    if not left[number]:
+                        del tensors[number]
+                tensors |= dict(zip(one.outputs, zip(*found, strict=True), strict=True))
+
+    def kernels(self) -> Values:
+        """The kernels of layers that feed themselves, fitted on what all their calls read."""
+        fits = {key: fit for key, fit in self._fits.items() if fit.systems}
+        return {key: fit.solved(self.ridge) for key, fit in fits.items()}
+
+    def means(self) -> Values:
+        """Their biases and moving means, put right for all calls."""
+        return {key: numpy_of(one) + np.mean(off, axis=0) for key, (one, off) in self._off.items()}
+
+    def _call(
+        self, group: Sequence[Placed], sides: Sequence[Sides]
+    ) -> list[tuple[list[Any], list[Any]]]:
+        """Both sides' outputs of each call, with what the layer's weights become."""
+        operation = group[0].step.operation
+        reads = self._fit(group, sides)
         if type(operation) is keras.layers.BatchNormalization:
-            self._shift_mean(operation, tensors[0][0], tensors[1][0])
-        wanted = keras_graph.call(operation, *full)
-        found = self._masked(operation, *slim)
-        if len(reads) == 1 and self._shifts(reads[0], operation):
-            self._shift_bias(reads[0], operation, wanted[0], found[0])
-            found = self._masked(operation, *slim)
-        return wanted, found
+            off = []
+            for one, (full, slim) in zip(group, sides, strict=True):
+                x, y = one.step.tensors(*full)[0], one.step.tensors(*slim)[0]
+                off.append(_mean(y, operation.axis) - _mean(x, operation.axis))
+            self._put_right(operation, operation.moving_mean, off)
+        wanted = [keras_graph.call(operation, *full) for full, _ in sides]
+        found = [self._masked(operation, *slim) for _, slim in sides]
+        if len(reads) == 1 and _shifts(reads[0], operation):
+            bias = reads[0].bias
+            axis = 1 if getattr(operation, "data_format", None) == "channels_first" else -1
+            moved = self.values.get(id(bias), numpy_of(bias)) - numpy_of(bias)
+            pairs = zip(wanted, found, strict=True)
+            off = [_mean(a[0], axis) - _mean(b[0], axis) + moved for a, b in pairs]
+            if self._put_right(operation, bias, off):
+                found = [self._masked(operation, *slim) for _, slim in sides]
+        return list(zip(wanted, found, strict=True))
+
+    def _fit(self, group: Sequence[Placed], sides: Sequence[Sides]) -> list[Read]:
+        """Fit the kernels of a layer on what its calls read; the reads of one call."""
+        reads: list[Read] = []
+        fits: dict[int, KernelFit] = {}
+        for one, (full, slim) in zip(group, sides, strict=True):
+            reads = self.channels.trace.reads.get(one.step.key, [])
+            tensors = one.step.tensors(*full), one.step.tensors(*slim)
+            for read in reads:
+                key = id(read.variable)
+                if key not in fits:
+                    known = self._fits.get(key)
+                    keeps = self.channels.mask(read.ids, self.alive)
+                    fits[key] = KernelFit(read, keeps) if known is None else known
+                fits[key].add(read, *(side[read.index] for side in tensors))
+        for key, fit in fits.items():
+            if key not in self.values and fit.systems:
+                self.values[key] = fit.solved(self.ridge)
+        if id(group[0].step.operation) in self.returning:
+            self._fits |= fits
+        return reads
+
+    def _put_right(self, layer: Any, variable: Any, off: list[np.ndarray]) -> bool:
+        """Move a bias or a moving mean as far as it is off; whether it has moved now."""
+        key = id(variable)
+        if id(layer) in self.returning:
+            self._off.setdefault(key, (variable, []))[1].extend(off)
+        if key in self.values:
+            return False
+        self.values[key] = numpy_of(variable) + np.mean(off, axis=0)
+        return True
 
     def _masked(self, operation: Any, args: Any, kwargs: Any) -> list[Any]:
         """A call with the new weights, those of removed channels at zero."""
@@ -116,96 +206,25 @@ class Layerwise:
         changed = self.values.get(id(variable))
         if changed is None and not any(mask.any() for mask in dead.values()):
             return None
-        value = np.array(_numpy(variable) if changed is None else changed)
+        value = np.array(numpy_of(variable) if changed is None else changed)
         for axis, mask in dead.items():
             np.moveaxis(value, axis, 0)[mask] = 0
         return value
 
-    def _fit(self, read: Read, full: Any, slim: Any) -> None:
-        times = repeats(read.ids) if read.groups == 1 else 1
-        size = len(read.ids) // times
-        if size > WIDEST:
-            return
-        keeps = self.channels.mask(read.ids[:size], self.alive)
-        if not keeps.any():
-            return
-        x, y = (_rows(read, side, size) for side in (full, slim))
-        kernel = np.asarray(_numpy(read.variable), np.float64)
-        moved = np.moveaxis(kernel, read.axis, 0)
-        new = np.zeros_like(moved)
-        blocks = read.groups
-        width, filters = size // blocks, moved.shape[-1] // blocks
-        for block in range(blocks):
-            part = slice(block * width, (block + 1) * width)
-            own = keeps[part]
-            kept = y[:, part][:, own]
-            gram = np.asarray(kept.T @ kept, np.float64)
-            cross = np.asarray(kept.T @ x[:, part], np.float64)
-            level = self.ridge * max(float(np.mean(np.diag(gram))), 1e-30)
-            system = factor(gram, level)
-            if blocks > 1:
-                columns = slice(block * filters, (block + 1) * filters)
-                old = moved[..., columns]
-                wanted = np.tensordot(cross, old, 1) + level * old[own]
-                solved = linalg.cho_solve(system, wanted.reshape(len(gram), -1))
-                new[own, ..., columns] = solved.reshape(wanted.shape)
-                continue
-            for row in range(times):
-                rows = slice(row * size, (row + 1) * size)
-                old = moved[rows].reshape(size, -1)
-                wanted = cross @ old + level * old[own]
-                solved = linalg.cho_solve(system, wanted, check_finite=False)
-                target = np.zeros_like(old)
-                target[own] = solved
-                new[rows] = target.reshape(moved[rows].shape)
-        self.values[id(read.variable)] = np.moveaxis(new, 0, read.axis).astype(kernel.dtype)
 
-    def _shift_mean(self, layer: Any, full: Any, slim: Any) -> None:
-        """Move a batch norm's mean as far as the mean of what it reads has moved."""
-        if id(layer.moving_mean) in self.values:
-            return
-        axis = layer.axis % len(full.shape)
-        others = tuple(a for a in range(len(full.shape)) if a != axis)
-        moved = ops.mean(ops.cast(slim, "float32"), others) - ops.mean(
-            ops.cast(full, "float32"), others
-        )
-        self.values[id(layer.moving_mean)] = _numpy(layer.moving_mean) + np.asarray(
-            ops.convert_to_numpy(moved)
-        )
+def _shifts(read: Read, layer: Any) -> bool:
+    """Whether a layer's bias moves its output as it is.
 
-    def _shift_bias(self, read: Read, layer: Any, full: Any, slim: Any) -> None:
-        axis = 1 if getattr(layer, "data_format", None) == "channels_first" else -1
-        rank = len(full.shape)
-        others = tuple(a for a in range(rank) if a != axis % rank)
-        moved = ops.mean(ops.cast(full, "float32") - ops.cast(slim, "float32"), others)
-        self.values[id(read.bias)] = _numpy(read.bias) + np.asarray(ops.convert_to_numpy(moved))
-
-    def _shifts(self, read: Read, layer: Any) -> bool:
-        """Whether a layer's bias moves its output as it is; a shared one moves at the first call.
-
-        A wrapper's own activation says nothing of the layer inside.
-        """
-        if read.bias is None or id(read.bias) in self.values:
-            return False
-        if isinstance(layer, keras.layers.Wrapper):
-            return False
-        return getattr(layer, "activation", None) in (None, keras.activations.linear)
+    A wrapper's own activation says nothing of the layer inside.
+    """
+    if read.bias is None or isinstance(layer, keras.layers.Wrapper):
+        return False
+    return getattr(layer, "activation", None) in (None, keras.activations.linear)
 
 
-def _numpy(variable: Any) -> np.ndarray:
-    found: np.ndarray = keras.ops.convert_to_numpy(variable.value)
-    return found
-
-
-def _rows(read: Read, value: Any, size: int) -> np.ndarray:
-    """What a kernel reads, one row a place: (places, channels) float32."""
-    if read.prepare is not None:
-        value = read.prepare(value)
-    value = ops.cast(value, "float32")
+def _mean(value: Any, axis: int) -> np.ndarray:
+    """The mean of each channel over images and places."""
     rank = len(value.shape)
-    if read.along % rank != rank - 1:
-        value = ops.moveaxis(value, read.along, -1)
-    value = ops.reshape(value, (-1, size))
-    step = max(1, int(value.shape[0]) // ROWS)
-    found: np.ndarray = ops.convert_to_numpy(value[::step])
+    others = tuple(a for a in range(rank) if a != axis % rank)
+    found: np.ndarray = ops.convert_to_numpy(ops.mean(ops.cast(value, "float32"), others))
     return found

@@ -7,7 +7,8 @@ v_K + B v_D. No label is needed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -42,24 +43,73 @@ def mended(
     """
     found: dict[int, np.ndarray] = {}
     for gram in grams.values():
-        read = gram.read
         keeps = channels.mask(gram.ids, alive)
         if keeps.all() or not keeps.any():
             continue
-        value = np.array(keras.ops.convert_to_numpy(read.variable.value), np.float64)
-        dtype = keras.ops.convert_to_numpy(read.variable.value).dtype
-        moved = np.moveaxis(value, read.axis, 0)
-        shape = moved.shape
-        if read.groups > 1:
-            new = _grouped(moved, gram, keeps, max(ridge, LEAST), of_all)
-        else:
-            rows = moved.reshape(gram.repeats, len(keeps), -1)
-            new = rows.copy()
-            level = level_of(gram.products, keeps, max(ridge, LEAST), of_all)
-            weights = regression(gram.products, keeps, level)
-            new[:, keeps] += np.matmul(weights, rows[:, ~keeps])
-        found[id(read.variable)] = np.moveaxis(new.reshape(shape), 0, read.axis).astype(dtype)
+        kernel = keras.ops.convert_to_numpy(gram.read.variable.value)
+        size = len(keeps) // gram.read.groups
+        systems, levels = [], []
+        for start in range(0, len(keeps), size):
+            block = slice(start, start + size)
+            products, own = gram.products[block, block], keeps[block]
+            systems.append(System(products[np.ix_(own, own)], products[own]))
+            levels.append(level_of(products, own, max(ridge, LEAST), of_all))
+        new = fitted(np.moveaxis(kernel, gram.read.axis, 0), keeps, systems, levels)
+        found[id(gram.read.variable)] = np.moveaxis(new, 0, gram.read.axis)
     return found
+
+
+@dataclass
+class System:
+    """The normal equations of one block of channels that a kernel reads, summed over places.
+
+    Attributes:
+        gram: (kept, kept), products of the kept channels as the kernel reads them now.
+        cross: (kept, all), their products with all channels as it read them before.
+    """
+
+    gram: np.ndarray
+    cross: np.ndarray
+
+    def __add__(self, other: System) -> System:
+        return System(self.gram + other.gram, self.cross + other.cross)
+
+
+def fitted(
+    kernel: np.ndarray, keeps: np.ndarray, systems: Sequence[System], levels: Sequence[float]
+) -> np.ndarray:
+    """A kernel that makes of the kept channels what it made of all.
+
+    V_K = W_K + (S + a I)^-1 (C W - S W_K): the ridge regression from what is read now to what the
+    whole kernel made, drawn towards the kernel itself. Where the kept channels are as they were,
+    S = G_KK and C = G_K, this is W_K + (G_KK + a I)^-1 G_KD W_D.
+
+    Args:
+        kernel: W, the axis that reads first. Its rows go `times` through the channels, as after a
+            Flatten; with several blocks each block's filters read its own channels by all rows.
+        keeps: (channels,), of all blocks.
+        systems: of each block.
+        levels: a of each block.
+
+    Returns:
+        The kernel with its kept rows changed.
+    """
+    new = kernel.copy()
+    size, filters = len(keeps) // len(systems), kernel.shape[-1] // len(systems)
+    for block, (system, level) in enumerate(zip(systems, levels, strict=True)):
+        own = keeps[block * size : (block + 1) * size]
+        if not own.any():
+            continue
+        factored = factor(system.gram, level)
+        columns = slice(block * filters, (block + 1) * filters)
+        for start in range(0, len(kernel), size):
+            old = np.asarray(kernel[start : start + size, ..., columns], np.float64)
+            rows = old.reshape(size, -1)
+            missing = system.cross @ rows - system.gram @ rows[own]
+            change = linalg.cho_solve(factored, missing, check_finite=False)
+            fixed = old[own] + change.reshape(-1, *old.shape[1:])
+            new[start : start + size, ..., columns][own] = fixed
+    return new
 
 
 def level_of(products: np.ndarray, keeps: np.ndarray, ridge: float, of_all: bool = False) -> float:
@@ -94,23 +144,3 @@ def factor(products: np.ndarray, level: float) -> tuple[np.ndarray, bool]:
             received="a system without a solution",
         ) from error
     return found
-
-
-def _grouped(
-    moved: np.ndarray, gram: Gram, keeps: np.ndarray, ridge: float, of_all: bool
-) -> np.ndarray:
-    """Each group's filters read a block of channels of their own; the same positions stay."""
-    groups = gram.read.groups
-    size = len(keeps) // groups
-    new = moved.copy()
-    filters = moved.shape[-1] // groups
-    for group in range(groups):
-        block, columns = (
-            slice(group * size, (group + 1) * size),
-            slice(group * filters, (group + 1) * filters),
-        )
-        part = keeps[block]
-        products = gram.products[block, block]
-        weights = regression(products, part, level_of(products, part, ridge, of_all))
-        new[part, ..., columns] += np.tensordot(weights, moved[~part, ..., columns], axes=1)
-    return new

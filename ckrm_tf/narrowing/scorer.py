@@ -148,7 +148,8 @@ class Scorer:
             raise unknown_name("norm", path, self._silenced)
         tensors = self._weights.tensors(self._alive(widths))
         for path, variables in self._silenced.items():
-            values = [variable.value for variable in variables]
+            # As tensors: a variable among the arguments would have the pass traced anew.
+            values = [ops.convert_to_tensor(variable) for variable in variables]
             tensors += [ops.zeros_like(v) if path in silent else v for v in values]
         found = [ops.convert_to_numpy(self._forward(tensors, batch)) for batch in self._batches]
         return _probabilities(np.concatenate(found)[: len(self.labels)], self._output)

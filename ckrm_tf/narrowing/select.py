@@ -104,10 +104,9 @@ def _cover(
 @selector("norm", images=False)
 def by_norm(evidence: Evidence, group: Group) -> np.ndarray | None:
     """Energy of the folded kernels, each layer's share of its own total, summed."""
-    kernels = evidence.kernels(group)
-    if not kernels:
+    energies = evidence.energies(group)
+    if not energies:
         return None
-    energies = [np.sum(k**2, axis=tuple(range(k.ndim - 1))) for k in kernels]
     total = np.sum([e / max(float(e.sum()), 1e-30) for e in energies], axis=0)
     return np.argsort(-total, kind="stable")
 
@@ -142,7 +141,7 @@ def by_ckrm(evidence: Evidence, group: Group) -> np.ndarray | None:
     if not kernels or group.width < 2:
         return None
     likeness = np.mean([_psi(kernel) for kernel in kernels], axis=0)
-    energy = np.sum([np.sum(k**2, axis=tuple(range(k.ndim - 1))) for k in kernels], axis=0)
+    energy = np.sum(evidence.energies(group), axis=0)
     return unlike_first(likeness, energy)
 
 

@@ -10,9 +10,10 @@ import numpy as np
 from keras import ops
 
 from ckrm_tf.errors import CKRMError
+from ckrm_tf.registration import saved_class
 
 
-@keras.saving.register_keras_serializable(package="ckrm_tf")
+@saved_class
 class SliceMask(keras.constraints.Constraint):
     """A kernel constraint that sets dead slices to zero after every optimizer update.
 
@@ -66,7 +67,7 @@ class SliceMask(keras.constraints.Constraint):
         return cls(bits.reshape(config["shape"]), inner)
 
 
-@keras.saving.register_keras_serializable(package="ckrm_tf")
+@saved_class
 class SwitchableL1(keras.regularizers.Regularizer):
     """L1 whose strength is a variable: `strength * sum |w|`, ended in mid-training by setting 0.
 

@@ -18,13 +18,14 @@ from ckrm_tf.reporting.collect_verdicts import MODELS, NETWORKS, Judgement
 from ckrm_tf.reporting.evidence import Evidence, read_evidence
 from ckrm_tf.reporting.files import read_json
 from ckrm_tf.reporting.record import AxisRow, Estimate, Latency, Network, Record
-from ckrm_tf.reporting.recorded import family_of
+from ckrm_tf.reporting.recorded import family_of, way_of
 from ckrm_tf.reporting.tried import mean_by_layer, tried_networks
 from ckrm_tf.store.folder import LATER
 from ckrm_tf.store.journal import Journal
 from ckrm_tf.store.record import COMPLETED, Training
 from ckrm_tf.store.weights import WEIGHTS, weights_file
-from ckrm_tf.tuning.history import Outcome, outcomes
+from ckrm_tf.train.way import Way
+from ckrm_tf.tuning.history import Outcome, outcomes, speaking
 
 T = TypeVar("T")
 
@@ -90,9 +91,13 @@ def _search(folder: Path, settings: Mapping[str, Any], made: str) -> Record:
     trainings = journal.read()
     # Of a training that was tried again the last success counts, where the journal tells.
     current = getattr(journal, "current", journal.read)()
-    whole = [t for t in current if t.epochs == settings.get("epochs", t.epochs)]
+    way = way_of(settings)
+    most = max((t.epochs for t in current), default=1)
+    whole = speaking(current, int(settings.get("epochs", most)), way)
     history = outcomes(whole)
     start, best, notes = _pair(family, summary, history, margin)
+    if way.inherits:
+        notes.append(_told(way))
     notes += unread
     judgements: list[Judgement] = []
     evidence, unread = _optional(lambda: read_evidence(folder), None)
@@ -132,6 +137,14 @@ def _search(folder: Path, settings: Mapping[str, Any], made: str) -> Record:
         counts=evidence.counts if evidence else {},
         command=_command(settings),
         notes=tuple(notes),
+    )
+
+
+def _told(way: Way) -> str:
+    """That the trainings of a search are not all plain ones."""
+    return (
+        f"The search trained its networks as {way.how!r}; what is recommended was trained again "
+        "plainly, and a network's plain trainings alone count where it has any."
     )
 
 
@@ -199,7 +212,7 @@ def _over_trainings(aucs: Sequence[float], told: float | None) -> Estimate | Non
 
 
 def _weights(folder: Path, design: Design, done: Sequence[Training]) -> int | None:
-    """Bytes of the weights of the first finished training, where the folder keeps them."""
+    """Bytes of the weights of the first plain training, where the folder keeps them."""
     if not done:
         return None
     path = weights_file(folder / WEIGHTS, design, min(t.seed for t in done))

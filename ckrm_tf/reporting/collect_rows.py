@@ -56,6 +56,7 @@ def training_rows(
             cpu_seconds=t.cpu_seconds,
             reason=t.reason,
             finished=t.finished,
+            how=t.how,
             redundancy=max((s.redundancy for s in t.signals.values()), default=None),
         )
         for number, t in enumerate(trainings, start=before + 1)

@@ -15,6 +15,7 @@ from ckrm_tf.families.base import Family
 from ckrm_tf.reporting.files import numbered, read_json
 from ckrm_tf.reporting.record import ClassRow, Estimate, Status, Verdict
 from ckrm_tf.reporting.words import per_cent
+from ckrm_tf.train.way import PLAIN_NAME
 
 NETWORKS, MODELS = "networks", "trained models"
 BOTH = "other trainings and images"
@@ -49,7 +50,7 @@ def of_final(
     for path in [*numbered(folder, r"folds\d+"), *numbered(folder, "final")]:
         try:
             report = read_json(path) or {}
-            ours = family.from_record(report["candidate"]) == recommended
+            ours = family.from_record(report["candidate"]) == recommended and _plain(report)
             parts = [part for part in ("folds", "test", "val") if part in report]
             found += [_judged(path.name, part, report, ours) for part in parts]
         except (CKRMError, KeyError, TypeError, AttributeError, ValueError) as error:
@@ -137,7 +138,8 @@ def _judged(source: str, part: str, report: Mapping[str, Any], ours: bool) -> Ju
         words,
         NETWORKS,
         split["non_inferiority"],
-        str(report["candidate"].get("widths_text", "candidate")),
+        str(report["candidate"].get("widths_text", "candidate"))
+        + ("" if _plain(report) else f", {report['candidate']['how']}"),
         ours=ours,
         unseen=part != "val",
         images=split.get("images"),
@@ -155,6 +157,11 @@ def _judged(source: str, part: str, report: Mapping[str, Any], ours: bool) -> Ju
         for name in arms[0]["classes"]
     )
     return Judgement(verdict, *_pair([arm["macro_auc"] for arm in arms]), classes)
+
+
+def _plain(report: Mapping[str, Any]) -> bool:
+    """Whether the candidate took nothing over from the start."""
+    return bool(report["candidate"].get("how", PLAIN_NAME) == PLAIN_NAME)
 
 
 def _pair(given: list[Mapping[str, Any]]) -> tuple[Estimate, Estimate]:

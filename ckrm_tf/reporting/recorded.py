@@ -13,6 +13,7 @@ from ckrm_tf.design.design import Design
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.families.base import Family, StartOptions
 from ckrm_tf.families.registry import family
+from ckrm_tf.train.way import Way
 
 # No cost is asked of a family here: records hold them.
 ANY_INPUT, ANY_CLASSES = (1024, 1024, 1), 2
@@ -31,8 +32,7 @@ class RecordedFamily(Family):
     def __init__(self, start: Design, multiple: int = 1) -> None:
         self._start = start
         self._axes = tuple(
-            Axis(name, size, "width", name, 1, multiple if multiple < size else 1)
-            for name, size in start.items()
+            Axis(name, size, "width", name, 1, multiple) for name, size in start.items()
         )
 
     @property
@@ -60,6 +60,12 @@ class RecordedFamily(Family):
     @staticmethod
     def _refuse() -> NoReturn:
         raise CKRMError("network", expected="the model that was searched", received="its record")
+
+
+def way_of(settings: Mapping[str, Any]) -> Way:
+    """What the networks of a run took over from the start, by its run.json."""
+    begins = settings.get("from")
+    return Way.of(bool(settings.get("distill")), begins, given="model_file" in settings)
 
 
 def family_of(settings: Mapping[str, Any], journal: Path) -> Family | None:

@@ -10,7 +10,7 @@ from ckrm_tf.reporting.record import Estimate, Network, Record
 
 COLUMNS = (
     "training", "part", "network", "seed", "fold", "epochs", "status", "params", "macs", "val_auc",
-    "mean_lambda", "wall_seconds", "cpu_seconds", "finished", "reason",
+    "mean_lambda", "wall_seconds", "cpu_seconds", "finished", "reason", "how",
 )  # fmt: skip
 
 # What LaTeX reads as a command.
@@ -35,7 +35,7 @@ def trials_csv(record: Record) -> str:
                 "" if t.fold is None else t.fold, t.epochs, t.status,
                 t.params, t.macs, "" if t.val_auc is None else t.val_auc,
                 "" if t.lam is None else t.lam, t.seconds, t.cpu_seconds, t.finished,
-                t.reason or "", *(design.get(name, "") for name in names),
+                t.reason or "", t.how, *(design.get(name, "") for name in names),
             ]
         )  # fmt: skip
     return text.getvalue()

@@ -18,6 +18,10 @@ def auc(labels: ArrayLike, scores: ArrayLike) -> float:
 
     Raises:
         CKRMError: when a class is absent, a score is not finite or the lengths differ.
+
+    Example:
+        >>> auc([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
+        0.75
     """
     positive, values = check_binary(labels, scores)
     return float(_rank_auc(positive[:, None], values[:, None])[0])
@@ -32,13 +36,25 @@ def class_auc(labels: ArrayLike, probabilities: ArrayLike) -> np.ndarray:
 
     Raises:
         CKRMError: when a class is absent, a value is not finite or the shapes do not fit.
+
+    Example:
+        >>> scores = [[0.8, 0.1, 0.1], [0.4, 0.5, 0.1], [0.3, 0.4, 0.3], [0.0, 0.2, 0.8]]
+        >>> class_auc([0, 0, 1, 2], scores)
+        array([1.        , 0.66666667, 1.        ])
     """
     truth, values = check_classes(labels, probabilities)
     return _rank_auc(truth[:, None] == np.arange(values.shape[1]), values)
 
 
 def macro_auc(labels: ArrayLike, probabilities: ArrayLike) -> float:
-    """Unweighted mean of `class_auc`, the one-vs-rest macro AUC."""
+    """Unweighted mean of `class_auc`, the one-vs-rest macro AUC.
+
+    Arguments and errors as in `class_auc`.
+
+    Example:
+        >>> macro_auc([0, 0, 1, 1], [[0.9, 0.1], [0.6, 0.4], [0.7, 0.3], [0.2, 0.8]])
+        0.75
+    """
     return float(class_auc(labels, probabilities).mean())
 
 

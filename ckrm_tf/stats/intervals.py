@@ -66,6 +66,10 @@ def accuracy(labels: ArrayLike, probabilities: ArrayLike, confidence: float = 0.
 
     Raises:
         CKRMError: when a class is absent, a value is not finite or the shapes do not fit.
+
+    Example:
+        >>> print(accuracy([0, 0, 1, 1], [[0.9, 0.1], [0.6, 0.4], [0.7, 0.3], [0.2, 0.8]]))
+        0.750 [0.301, 0.954]
     """
     truth, values = check_classes(labels, probabilities)
     return proportion(int(np.sum(values.argmax(axis=1) == truth)), len(truth), confidence)
@@ -77,6 +81,11 @@ def sensitivity(
     """For each class the share of its images that are recognised, with Wilson's interval.
 
     Arguments and errors as in `accuracy`.
+
+    Example:
+        >>> scores = [[0.9, 0.1], [0.6, 0.4], [0.7, 0.3], [0.2, 0.8]]
+        >>> [found.value for found in sensitivity([0, 0, 1, 1], scores)]
+        [1.0, 0.5]
     """
     truth, values = check_classes(labels, probabilities)
     hit = values.argmax(axis=1) == truth
@@ -92,7 +101,12 @@ def _numbers(what: str, values: Iterable[float], least: int) -> np.ndarray:
 
 
 def spread(values: Iterable[float]) -> Spread:
-    """Mean, standard deviation and range of the values of several seeds."""
+    """Mean, standard deviation and range of the values of several seeds.
+
+    Example:
+        >>> print(spread([0.90, 0.91, 0.89]), spread([0.90]))
+        0.900 ± 0.010 0.900
+    """
     array = _numbers("values", values, 1)
     sd = float(array.std(ddof=1)) if len(array) > 1 else None
     return Spread(float(array.mean()), sd, float(array.min()), float(array.max()), len(array))
@@ -108,6 +122,11 @@ def anova(*groups: Iterable[float]) -> Anova:
 
     Raises:
         CKRMError: for too few groups or values, or when no group varies, where F is undefined.
+
+    Example:
+        >>> near, far = anova([0.90, 0.92], [0.91, 0.93]), anova([0.90, 0.92], [0.80, 0.82])
+        >>> near.p_value > 0.05, far.p_value < 0.05
+        (True, True)
     """
     if len(groups) < 2:
         raise CKRMError("ANOVA", expected="at least two groups", received=len(groups))

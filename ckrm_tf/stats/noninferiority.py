@@ -205,6 +205,15 @@ def macro_auc_interval(
 
     With one training and no folds the interval is about the images only. It is cut to [0, 1].
     Arguments and errors as in `non_inferiority`, for one arm.
+
+    Example:
+        >>> rng = np.random.default_rng(1)
+        >>> labels = np.arange(300) % 3
+        >>> image = rng.normal(size=(300, 3)) + 2 * np.eye(3)[labels]
+        >>> trainings = image + 0.3 * rng.normal(size=(5, 300, 3))
+        >>> many, few = (macro_auc_interval(labels[:n], trainings[:, :n]) for n in (300, 60))
+        >>> many.high - many.low < few.high - few.low
+        True
     """
     check_confidence(confidence)
     truth, arm = check_seeds(labels, probabilities)

@@ -149,6 +149,15 @@ def measure_noise(labels: ArrayLike, reference: ArrayLike, candidate: ArrayLike)
     Raises:
         CKRMError: for one training, scores whose AUC does not vary over images, and as
             `non_inferiority`.
+
+    Example:
+        >>> rng = np.random.default_rng(1)
+        >>> labels = np.arange(300) % 3
+        >>> image = rng.normal(size=(300, 3)) + 2 * np.eye(3)[labels]
+        >>> start, candidate = (image + rng.normal(size=(3, 300, 3)) for _ in range(2))
+        >>> noise = measure_noise(labels, start, candidate)
+        >>> 0 <= noise.other <= noise.same < 1
+        True
     """
     truth, first, second = check_arms(labels, reference, candidate)
     k = len(first)

@@ -23,6 +23,10 @@ LATER: dict[str, Any] = {
     "deterministic": False,
     "score_share": 0.0,
     "folds": 0,
+    "precision": "float32",
+    "multiple": 1,
+    "from": "scratch",
+    "distill": False,
 }
 
 

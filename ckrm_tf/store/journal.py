@@ -9,7 +9,8 @@ from ckrm_tf.design.design import Design
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.families.base import Family
 from ckrm_tf.store.lines import append_line, whole_lines
-from ckrm_tf.store.record import COMPLETED, SCHEMA, Training
+from ckrm_tf.store.record import COMPLETED, SCHEMA, Key, Training
+from ckrm_tf.train.way import PLAIN_NAME
 
 
 class Journal:
@@ -25,10 +26,10 @@ class Journal:
 
     def __init__(self, path: Path, family: Family) -> None:
         self.path, self.family = Path(path), family
-        self._trainings: dict[tuple[Design, int, int], Training] = {}
+        self._trainings: dict[Key, Training] = {}
         for training in self.read():
             _count(self._trainings, training)
-        self._here: set[tuple[Design, int, int]] = set()
+        self._here: set[Key] = set()
 
     def read(self) -> list[Training]:
         """Every whole line, in order; see also `current`.
@@ -57,7 +58,7 @@ class Journal:
         return trainings
 
     def current(self) -> list[Training]:
-        """One training for each network, seed and number of epochs, in the order of their first.
+        """One training for each network, seed, length and way, in the order of their first.
 
         Where there are several, the last success counts, or else the last failure.
         """
@@ -66,9 +67,11 @@ class Journal:
     def __len__(self) -> int:
         return len(self._trainings)
 
-    def find(self, design: Design, seed: int, epochs: int) -> Training | None:
+    def find(
+        self, design: Design, seed: int, epochs: int, how: str = PLAIN_NAME
+    ) -> Training | None:
         """The training recorded with these settings, if any."""
-        return self._trainings.get((design, seed, epochs))
+        return self._trainings.get((design, seed, epochs, how))
 
     def is_new(self, training: Training) -> bool:
         """Whether it was recorded since the journal was opened."""
@@ -85,7 +88,7 @@ class Journal:
         self._here.add(training.key)
 
 
-def _count(found: dict[tuple[Design, int, int], Training], training: Training) -> None:
+def _count(found: dict[Key, Training], training: Training) -> None:
     """Enter a training, unless it is a failure of what has succeeded."""
     before = found.get(training.key)
     if before is None or before.status != COMPLETED or training.status == COMPLETED:

@@ -8,11 +8,15 @@ from typing import Any
 
 from ckrm_tf.criteria.base import Signal
 from ckrm_tf.design.design import Design
+from ckrm_tf.train.way import HOWS, PLAIN_NAME
 
 COMPLETED, FAILED = "completed", "failed"
 
 # Of a record in a journal. Version 0.1 wrote none, and the widths of a ResNet as its network.
 SCHEMA = 2
+
+Key = tuple[Design, int, int, str]
+"""Network, seed, epochs and way of a training."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,10 @@ class Training:
         limit: the seconds it was given, where it failed because it took longer.
         weights: SHA-256 of the file of its weights, None where none were kept.
         finished: when, ISO 8601 in UTC.
+        taken_from: the earlier run's folder that it was taken over from, None where this run
+            trained it.
+        how: what it took over from the trained start (`ckrm_tf.train.way.HOWS`): nothing
+            where it is "plain", as all of earlier versions are.
     """
 
     design: Design
@@ -59,11 +67,13 @@ class Training:
     weights: str | None = None
     finished: str = ""
     fold: int | None = None
+    taken_from: str | None = None
+    how: str = PLAIN_NAME
 
     @property
-    def key(self) -> tuple[Design, int, int]:
+    def key(self) -> Key:
         """What identifies a training within one run: its settings are the run's."""
-        return self.design, self.seed, self.epochs
+        return self.design, self.seed, self.epochs, self.how
 
     @property
     def seconds(self) -> float:
@@ -99,12 +109,17 @@ class Training:
         numbers += [n for s in self.signals.values() for n in (s.redundancy, s.needed, s.excess)]
         numbers += self.lam.values()
         numbers += [n for n in (self.val_auc, self.loss, self.limit) if n is not None]
-        texts = [self.finished, *(t for t in (self.reason, self.retryable, self.weights) if t)]
+        texts = [
+            self.finished,
+            *(t for t in (self.reason, self.retryable, self.weights, self.taken_from) if t),
+        ]
         whole = all(type(n) is int and n >= 0 for n in counts)
         plain = all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers)
         if not (whole and plain and all(isinstance(t, str) for t in texts)):
             raise ValueError("a value of another type")
         if self.status not in (COMPLETED, FAILED):
             raise ValueError(f"status {str(self.status)[:20]}")
+        if self.how not in HOWS:
+            raise ValueError(f"a training that is {str(self.how)[:20]}")
         if self.status == COMPLETED and (self.val_auc is None or not 0 <= self.val_auc <= 1):
             raise ValueError("no AUC")

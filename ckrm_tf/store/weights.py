@@ -8,6 +8,7 @@ from pathlib import Path
 from ckrm_tf.design.design import Design
 from ckrm_tf.files import checksum
 from ckrm_tf.store.record import Training
+from ckrm_tf.train.way import PLAIN_NAME
 
 # The folder within a run folder.
 WEIGHTS = "weights"
@@ -33,6 +34,12 @@ def weights_file(folder: Path, design: Design, seed: int, part: str = "") -> Pat
         part: what tells it from another training of this network and seed.
     """
     return folder / f"{training_name(design, seed)}{part}.weights.h5"
+
+
+def part_of(epochs: int, whole: int, how: str = PLAIN_NAME) -> str:
+    """What tells a training from the plain one of all epochs, in the name of its file."""
+    shorter = "" if epochs == whole else f"_epochs{epochs}"
+    return shorter + ("" if how == PLAIN_NAME else f"_{how.replace(' ', '_')}")
 
 
 def as_recorded(path: Path, training: Training) -> bool:

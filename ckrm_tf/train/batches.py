@@ -11,7 +11,7 @@ from ckrm_tf.data.dataset import Split
 
 
 class Batches(keras.utils.PyDataset):
-    """Batches of (image, label), or (image, (label, gaze)), of one constant size.
+    """Batches of (image, label), or (image, (label, map)), of one constant size.
 
     A last, smaller batch would make Keras trace the whole step a second time; its images come up
     in another epoch instead. The order depends on (seed, epoch) only, so a resumed training sees
@@ -23,7 +23,7 @@ class Batches(keras.utils.PyDataset):
         batch_size: lowered to the number of images when there are fewer.
         seed: fixes order and augmentation.
         shift: largest random shift in pixels, up to it in each direction, edges repeated.
-        gaze: (n, h, w) maps to hand out beside the labels, or None.
+        beside: (n, ...) to hand out beside the labels, such as gaze maps, or None.
     """
 
     def __init__(
@@ -34,12 +34,12 @@ class Batches(keras.utils.PyDataset):
         *,
         seed: int,
         shift: int = 0,
-        gaze: np.ndarray | None = None,
+        beside: np.ndarray | None = None,
     ) -> None:
         super().__init__()
         self.images = scaled(split.images, scale)
         self.labels = split.labels
-        self.gaze = gaze
+        self.beside = beside
         self.batch_size = min(batch_size, len(split))
         self.shift = shift
         self.seed = seed
@@ -58,9 +58,9 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple:
         rows = self.order[index * self.batch_size : (index + 1) * self.batch_size]
         images = self._shifted(rows) if self.shift else self.images[rows]
-        if self.gaze is None:
+        if self.beside is None:
             return images, self.labels[rows]
-        return images, (self.labels[rows], self.gaze[rows])
+        return images, (self.labels[rows], self.beside[rows])
 
     def _shifted(self, rows: np.ndarray) -> np.ndarray:
         height, width = self.images.shape[1:3]

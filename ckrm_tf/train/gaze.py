@@ -77,7 +77,7 @@ class GazeTrainer(Trainer):
         # The grid is known once the model is built, and the first build must have this seed.
         keras.utils.set_random_seed(seed)
         grid = cam_model(self.model).outputs[1].shape[1:3]
-        self.gaze = gaze_to_grid(check_gaze(self.data), grid)
+        self.beside = gaze_to_grid(check_gaze(self.data), grid)
         return super().train(seed, callbacks)
 
 

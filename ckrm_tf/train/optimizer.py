@@ -7,8 +7,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from ckrm_tf.registration import saved_class
 
-@keras.saving.register_keras_serializable(package="ckrm")
+
+@saved_class
 class FusedAdam(keras.optimizers.Adam):
     """Keras's Adam, with TensorFlow's own fused kernel where there is one.
 

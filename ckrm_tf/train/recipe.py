@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ckrm_tf.errors import CKRMError
+from ckrm_tf.train.precision import FLOAT32, precision_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,7 @@ class Recipe:
         l1: L1 penalty on every convolution kernel; it lets unneeded kernels die, which is what
             lambda sees. 0 trains unregularised.
         shift: augmentation by random shifts of up to so many pixels.
+        precision: of the arithmetic of the steps (`ckrm_tf.train.precision.PRECISIONS`).
     """
 
     epochs: int = 12
@@ -26,11 +28,12 @@ class Recipe:
     learning_rate: float = 1e-3
     l1: float = 1e-4
     shift: int = 0
+    precision: str = FLOAT32
 
     def __post_init__(self) -> None:
-        wrong = [
-            k for k, v in asdict(self).items() if not (v > 0 or (k in ("l1", "shift") and v == 0))
-        ]
+        precision_of(self.precision)
+        numbers = {k: v for k, v in asdict(self).items() if k != "precision"}
+        wrong = [k for k, v in numbers.items() if not (v > 0 or (k in ("l1", "shift") and v == 0))]
         if wrong:
             raise CKRMError(
                 f"recipe {wrong[0]}", expected="a positive number", received=getattr(self, wrong[0])

@@ -17,6 +17,7 @@ from ckrm_tf.errors import CKRMError
 from ckrm_tf.stats import macro_auc
 from ckrm_tf.train.batches import Batches, scaled
 from ckrm_tf.train.optimizer import FusedAdam
+from ckrm_tf.train.precision import FLOAT32, layers_in
 from ckrm_tf.train.recipe import Recipe
 
 PREDICT_BATCH = 128
@@ -60,6 +61,8 @@ class TrainingNetwork(keras.Model):
         training: bool = True,
     ) -> Any:
         """Cross-entropy of the logits plus the layers' penalties."""
+        # Logits of half precision would make a coarse loss.
+        y_pred = keras.tree.map_structure(lambda found: ops.cast(found, "float32"), y_pred)
         return self.objective(y, y_pred) + sum(self.losses)
 
     def objective(self, y: Any, y_pred: Any) -> Any:
@@ -103,11 +106,15 @@ class _Clock(keras.callbacks.Callback):
 class Trainer:
     """Trains one architecture, several seeds over, tracing it once.
 
+    In mixed precision the steps are those of a twin of the model, whose layers compute so. Its
+    weights, of float32, come back into the model: validation, measures and exports are in float32.
+
     Args:
         build: makes a fresh functional model from `image` to `logits`.
         data: train split to learn from, val split to score on; the test split is not touched.
         recipe: how to train.
         wrap: makes the training model from the built one.
+        beside: (training images, ...) that the loss hears beside the labels, or None.
     """
 
     def __init__(
@@ -116,12 +123,14 @@ class Trainer:
         data: Dataset,
         recipe: Recipe,
         wrap: Callable[[keras.Model], keras.Model] | None = None,
-        gaze: np.ndarray | None = None,
+        beside: np.ndarray | None = None,
     ) -> None:
-        self.build, self.data, self.recipe, self.gaze = build, data, recipe, gaze
+        self.build, self.data, self.recipe, self.beside = build, data, recipe, beside
         self.wrap = wrap or (lambda model: TrainingNetwork(model.inputs, model.outputs[0]))
         self._model: keras.Model | None = None
         self.network: keras.Model | None = None
+        self._learner: keras.Model | None = None
+        self._fresh_slots: list[Any] = []
 
     @property
     def model(self) -> keras.Model:
@@ -144,7 +153,7 @@ class Trainer:
             self.recipe.batch_size,
             seed=seed,
             shift=self.recipe.shift,
-            gaze=self.gaze,
+            beside=self.beside,
         )
         network = self._prepare(len(batches))
         clock = _Clock()
@@ -162,6 +171,8 @@ class Trainer:
         done = time.perf_counter()
         if not np.isfinite(clock.loss):
             raise CKRMError("training loss", expected="a finite number", received=clock.loss)
+        if self._learner is not None:
+            self.model.set_weights(self._learner.get_weights())
         probabilities = predict(self.model, self.data.val, self.data.scale)
         first = clock.first_step or done
         return Trained(
@@ -193,20 +204,34 @@ class Trainer:
         # A model that was trained, or looked at, before has weights that are not this seed's.
         fresh = None if self._model is None else self.wrap(self.build())
         if self.network is None:
-            self.network = self.wrap(self.model)
+            self.network = self._wrapped()
             rate = keras.optimizers.schedules.CosineDecay(
                 self.recipe.learning_rate, steps * self.recipe.epochs
             )
             self.network.compile(FusedAdam(rate))
             # Variables made inside the traced step would have it traced twice.
             self.network.optimizer.build(self.network.trainable_variables)
+            slots = self.network.optimizer.variables
+            # The moments begin as zeros; the scale of a loss does not.
+            self._fresh_slots = [None if v.shape else ops.convert_to_numpy(v) for v in slots]
         else:
-            for variable in self.network.optimizer.variables:
-                if variable is not self.network.optimizer._learning_rate:
-                    variable.assign(ops.zeros(variable.shape, variable.dtype))
+            slots = self.network.optimizer.variables
+            for variable, value in zip(slots, self._fresh_slots, strict=True):
+                zeros = ops.zeros(variable.shape, variable.dtype)
+                variable.assign(zeros if value is None else value)
         if fresh is not None:
             self.network.set_weights(fresh.get_weights())
         return self.network
+
+    def _wrapped(self) -> keras.Model:
+        """The training model, with the weights of the model that is judged."""
+        if self.recipe.precision == FLOAT32:
+            return self.wrap(self.model)
+        weights = self.model.get_weights()
+        with layers_in(self.recipe.precision):
+            self._learner = self.build()
+            self._learner.set_weights(weights)
+            return self.wrap(self._learner)
 
 
 def predict(model: keras.Model, split: Split, scale: float) -> np.ndarray:

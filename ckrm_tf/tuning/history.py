@@ -10,6 +10,7 @@ from typing import Any
 from ckrm_tf.criteria.base import SIGNAL_PARTS, Signal
 from ckrm_tf.design.design import Design
 from ckrm_tf.store.record import Training
+from ckrm_tf.train.way import PLAIN, Way
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,27 @@ class History(Sequence[Outcome]):
 
     def __len__(self) -> int:
         return len(self._outcomes)
+
+
+def speaking(trainings: Iterable[Training], epochs: int, way: Way = PLAIN) -> list[Training]:
+    """The trainings that speak for their networks, in their order.
+
+    Those are the plain ones of all epochs; of a network that has none that succeeded, those that a
+    search made in its way too.
+
+    Args:
+        trainings: of one search.
+        epochs: of its recipe.
+        way: what its networks take over from the start.
+    """
+    found = list(trainings)
+    whole, ours = (PLAIN.how, epochs), (way.how, way.epochs(epochs))
+    sure = {t.design for t in found if (t.how, t.epochs) == whole and t.val_auc is not None}
+    return [
+        t
+        for t in found
+        if (t.how, t.epochs) == whole or ((t.how, t.epochs) == ours and t.design not in sure)
+    ]
 
 
 def outcomes(trainings: Iterable[Training]) -> list[Outcome]:

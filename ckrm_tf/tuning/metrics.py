@@ -10,6 +10,7 @@ from statistics import fmean
 
 from ckrm_tf.criteria.base import SIGNAL_PARTS
 from ckrm_tf.store.record import Training
+from ckrm_tf.tuning.history import outcomes
 
 OBJECTIVE = "score"
 AUC = "val_auc"
@@ -18,22 +19,23 @@ AUC = "val_auc"
 def trial_metrics(trainings: Sequence[Training], penalty: float) -> dict[str, float]:
     """The metrics of a trial.
 
-    `val_auc` and, per seed, `val_auc/N`; `ckrm`, the mean lambda over the convolutions; `score`
-    = `val_auc - penalty * ckrm`; `lambda/LAYER`; `signal/WIDTH/redundancy`, `needed`, `excess`;
-    `params`, `macs`, `seconds`, `steps`.
+    `score`, the objective by which networks of nearly equal size are ordered
+    (`ckrm_tf.tuning.history.Outcome.objective`); `val_auc` and, per seed, `val_auc/N`; `ckrm`, the
+    mean lambda over the convolutions; `lambda/LAYER`; `signal/WIDTH/redundancy`, `needed`,
+    `excess`; `params`, `macs`, `seconds`, `steps`.
 
     Args:
-        trainings: the trial's completed trainings, one a seed, at least one.
-        penalty: weight of the CKRM penalty.
+        trainings: the trial's completed trainings of one network, one a seed, at least one.
+        penalty: weight of the redundancy in the score.
     """
     aucs = [t.val_auc for t in trainings if t.val_auc is not None]
     first = trainings[0]
     lam = {name: fmean(t.lam[name] for t in trainings) for name in first.lam}
-    ckrm = fmean(lam.values()) if lam else 0.0
+    (outcome,) = outcomes(trainings)
     metrics = {
-        OBJECTIVE: fmean(aucs) - penalty * ckrm,
+        OBJECTIVE: outcome.objective(penalty),
         AUC: fmean(aucs),
-        "ckrm": ckrm,
+        "ckrm": fmean(lam.values()) if lam else 0.0,
         "params": float(first.params),
         "macs": float(first.macs),
         "seconds": sum(t.seconds for t in trainings),

@@ -4,34 +4,23 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import keras_tuner
 
 from ckrm_tf.design.design import Design
-from ckrm_tf.errors import CKRMError
 from ckrm_tf.families.base import Family
-from ckrm_tf.tuning.answers import Answer, NotScorableError, Score, Stop, Train
-from ckrm_tf.tuning.history import History, Outcome, Scores, merged
+from ckrm_tf.tuning.answers import Stop, Train
+from ckrm_tf.tuning.asking import Scoring, answer_of
+from ckrm_tf.tuning.bounds import design_in
+from ckrm_tf.tuning.history import Outcome, merged
 from ckrm_tf.tuning.metrics import AUC, OBJECTIVE
 from ckrm_tf.tuning.propose import propose
 from ckrm_tf.tuning.rule import Rule, Strategy
-from ckrm_tf.tuning.space import design_in
 
 # How often the network of a trial was tried before; named as KerasTuner's own "tuner/epochs".
 REPEAT = "tuner/repeat"
 OBSERVED = "observed"
-
-
-class Scoring(Protocol):
-    """What scores slices for an oracle: `ckrm_tf.tuning.slices.SliceScorer`."""
-
-    @property
-    def known(self) -> Scores:
-        """Every score so far."""
-
-    def __call__(self, asked: Score) -> None:
-        """Score what is asked for; `known` has it then."""
 
 
 class CKRMOracle(keras_tuner.Oracle):
@@ -40,9 +29,9 @@ class CKRMOracle(keras_tuner.Oracle):
     A trial's hyperparameters are those of `ckrm_tf.tuning.space.declare`. What came of a trial is
     told by `observe`, with the signals of its widths; of a trial that nobody told of, the metric
     `val_auc`, or else the score, is taken, and its network counts as without redundancy. Trial 0
-    is the starting network. The objective is `score`: validation AUC minus a weighted CKRM
-    penalty. A network that is proposed again asks for other seeds: its hyperparameters then hold
-    how often it was tried before, as `REPEAT`.
+    is the starting network. The objective is `score`, that of
+    `Outcome.objective`. A network that is proposed again asks for other seeds: its hyperparameters
+    then hold how often it was tried before, as `REPEAT`.
 
     Args:
         family: the networks, their starting one and what they cost.
@@ -55,6 +44,15 @@ class CKRMOracle(keras_tuner.Oracle):
             nothing of it, leaves the signals to decide.
         why: the reason of the last proposal.
         note: told why slices cannot be scored, where they cannot; a warning by default.
+
+    Example:
+        >>> from ckrm_tf import CKRMOracle, ResNetFamily, Stage, Widths
+        >>> family = ResNetFamily(Widths(8, (Stage(1, 8, 16),)), (16, 16, 1))
+        >>> oracle = CKRMOracle(family, max_trials=10)
+        >>> list(oracle.populate_space("0")["values"].values())  # its widths and depths
+        [8, 1, 8, 16]
+        >>> oracle.why
+        'the starting network'
     """
 
     def __init__(
@@ -103,27 +101,10 @@ class CKRMOracle(keras_tuner.Oracle):
         """What the strategy wants trained, once it has the scores that it asks for."""
         if not history:
             return Train(self.family.start, "the starting network")
-        while True:
-            known = None if self.scoring is None else self.scoring.known
-            found = self.strategy(History(history, known), self.rule, self.family, running)
-            answer: Answer
-            if found is None:
-                answer = Stop("no move is left")
-            else:
-                answer = Train(found) if isinstance(found, Design) else found
-            if not isinstance(answer, Score):
-                return answer
-            if self.scoring is None:
-                raise CKRMError("strategy", expected="no scores: none can be had", received=answer)
-            before = len(self.scoring.known)
-            try:
-                self.scoring(answer)
-            except NotScorableError as error:
-                self.note(str(error))
-                self.scoring = None
-                continue
-            if len(self.scoring.known) == before:
-                raise CKRMError("scores", expected="those asked for", received="none")
+        answer, self.scoring = answer_of(
+            self.strategy, history, self.rule, self.family, running, self.scoring, self.note
+        )
+        return answer
 
     def get_state(self) -> dict[str, Any]:
         """See `keras_tuner.Oracle`: what was observed is kept in its file."""

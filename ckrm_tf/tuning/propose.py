@@ -8,15 +8,13 @@ One network is trained in full, the starting one. Then, where slices can be scor
 1. The measure's own word, the widths that are needed, is the first shape, if its slice holds.
 2. From there the way leads down by the scores of mended slices (`descent`), without training.
 3. The smallest network of the way whose slice still holds is trained, at a depth that shrinks as
-   its widths do. While the AUC holds, the next has half the parameters, or a quarter where nothing
-   was lost at all; once it does not, the one half-way back: a bisection along the way.
-4. Then the smallest network that holds is the root of a way of its own: its slices are scored and
-   its way is bisected as well, until that gives nothing smaller.
+   its widths do. All trainings along the way say together where on it the loss of AUC reaches what
+   is accepted (`crossing`), and the network nearest to that is trained next: one AUC is partly
+   chance and decides nothing alone. Where no other network is as near, it is a further seed.
+4. Once that is settled, the smallest network that holds is the root of a way of its own: its slices
+   are scored and networks along its way are trained alike.
 5. What is left is tried by the signals alone (`from_signals`), as all of it is where nothing can be
    scored.
-
-One AUC is partly chance: before a network that holds by little is left behind for one that lost,
-it is trained with a further seed; the starting network only when the decision hangs on it.
 """
 
 from __future__ import annotations
@@ -27,18 +25,24 @@ from dataclasses import replace
 
 from ckrm_tf.design.design import Design
 from ckrm_tf.families.base import Family
-from ckrm_tf.judge.select import acceptable, lost, parent_of
+from ckrm_tf.judge.select import parent_of
 from ckrm_tf.tuning.answers import Answer, Score, Stop, Train
+from ckrm_tf.tuning.crossing import crossing
 from ckrm_tf.tuning.descent import Slice, descend
-from ckrm_tf.tuning.from_signals import CLEARLY, propose_from_signals
+from ckrm_tf.tuning.from_signals import propose_from_signals
 from ckrm_tf.tuning.history import History, Outcome
-from ckrm_tf.tuning.moves import adapt, covers
+from ckrm_tf.tuning.moves import adapt
 from ckrm_tf.tuning.rule import Rule
 
 # The first network trained is the smallest whose slice loses no more than so many margins.
 FIRST_DROP = 2.0
 # A bisection ends where the next network would have more than this share of the last one's.
 NEAREST = 0.85
+# A step of the way that saves more than this factor has networks put in between.
+WIDE = 2.0
+# How far the scores' guess may be off, and when a way is settled, both in halvings.
+GUESS = 2.0
+SETTLED = 0.5
 # Of the share of parameters: widths enter twice, depths and the second width once each.
 DEPTH_POWER = 0.25
 # The needed widths as they are; else half-way to them, on a logarithmic scale.
@@ -89,9 +93,6 @@ def _from_scores(
     """The way from the starting network, then from the smallest that holds; None at their end."""
     start = history[0]
     parent = parent_of(history, rule.margin, rule.penalty)
-    doubted = _doubted(parent, history, rule, family)
-    if doubted is not None and doubted not in running:
-        return Train(doubted, "a further seed")
     for root in dict.fromkeys((start.design, parent.design)):
         answer = _along(root, parent, history, rule, family, running)
         if answer is not None:
@@ -113,31 +114,53 @@ def _along(
     way = descend(root, scores, rule, family, _shapes(outcome, rule, family))
     if way.wanted is not None:
         return way.wanted
-    slices = _as_trained(way.slices, rule, family)
-    # A training that failed says nothing about the AUC of its network.
-    tried = {o.design: acceptable(o, history, rule.margin) for o in history if not o.failed}
-    failed = {o.design for o in history if o.failed}
-    # What was lost below the smallest that holds on this way bounds the bisection.
-    least = min(s.params for s in slices if tried.get(s.design))
-    beaten = [s.params for s in slices if s.params < least and tried.get(s.design) is False]
-    clearly = [o.design for o in lost(history, CLEARLY * rule.margin)]
-    smaller = [s for s in slices if s.params <= NEAREST * parent.params]
-    bar = slices[0].score - FIRST_DROP * rule.margin
-    held = [s.params for s in smaller if s.score >= bar]
-    target = _target(root, parent, history[0], held, beaten, rule)
-    left = [
-        s
-        for s in smaller
-        if s.params > max(beaten, default=0)
-        and s.design not in tried
-        and s.design not in failed
-        and s.design not in running
-        and not any(covers(wide, s.design) for wide in clearly)
-    ]
-    if target is None or not left:
+    slices = _filled(_as_trained(way.slices, rule, family), rule, family)
+    places = [s for s in slices if s.params <= NEAREST * outcome.params]
+    if not places:
         return None
-    best = min(left, key=lambda s: abs(math.log(s.params / target)))
-    return Train(best.design, f"on the way from {outcome.params:,} parameters")
+    known = {o.design: o for o in history}
+    trained = [known[s.design] for s in slices if s.design in known]
+    belief = crossing(
+        history[0],
+        [o for o in trained if o.design != history[0].design],
+        rule.margin,
+        most=outcome.params,
+        least=places[-1].params,
+        guess=_guess(slices, places, rule),
+        width=GUESS,
+    )
+    if len(trained) > 1 and belief.spread < SETTLED:
+        return None
+
+    def far(place: Slice) -> float:
+        return abs(math.log(place.params / belief.median))
+
+    # On a fold that the start has not seen a further seed tells nothing.
+    seeds = min(rule.repeats, len(history[0].folds) or rule.repeats)
+    free = [s for s in places if s.design not in running and _free(known.get(s.design), seeds)]
+    if not free:
+        return None
+    new = [s for s in free if s.design not in known]
+    best = min(free, key=far)
+    fresh = min(new, key=far, default=best)
+    # Rather another network than a further seed, where one is as near.
+    if far(fresh) <= max(far(best), -math.log(NEAREST)):
+        best = fresh
+    again = best.design in known
+    return Train(
+        best.design, "a further seed" if again else f"on the way from {outcome.params:,} parameters"
+    )
+
+
+def _free(outcome: Outcome | None, seeds: int) -> bool:
+    """Whether a network may be trained, or trained with a further seed."""
+    return outcome is None or (not outcome.failed and outcome.tries < seeds)
+
+
+def _guess(slices: Sequence[Slice], places: Sequence[Slice], rule: Rule) -> float:
+    """Where the loss is expected to reach what is accepted, before anything is trained."""
+    bar = slices[0].score - FIRST_DROP * rule.margin
+    return float(min([s.params for s in places if s.score >= bar], default=places[0].params))
 
 
 def _as_trained(slices: Sequence[Slice], rule: Rule, family: Family) -> list[Slice]:
@@ -163,23 +186,30 @@ def _as_trained(slices: Sequence[Slice], rule: Rule, family: Family) -> list[Sli
     return found
 
 
-def _target(
-    root: Design,
-    parent: Outcome,
-    start: Outcome,
-    held: Sequence[int],
-    beaten: Sequence[int],
-    rule: Rule,
-) -> float | None:
-    """The number of parameters to try next, or None where the bisection is at its end."""
-    if beaten:
-        target = math.sqrt(parent.params * max(beaten))
-        return target if target <= NEAREST * parent.params else None
-    if parent.design == root and held:
-        return float(min(held))
-    # Nothing lost as yet: two steps at once.
-    step = rule.bold**2 if parent.below(start) <= 0 else rule.bold
-    return step * parent.params
+def _filled(slices: Sequence[Slice], rule: Rule, family: Family) -> list[Slice]:
+    """The same with networks in between where a step of the way is wide, as a first shape is."""
+    found = [slices[0]]
+    for low in slices[1:]:
+        high = found[-1]
+        number = math.ceil(math.log(high.params / low.params) / math.log(WIDE))
+        for share in (i / number for i in range(1, number)):
+            design = _between(high.design, low.design, share, rule, family)
+            params = family.cost(design).params
+            if low.params < params < found[-1].params:
+                score = (1 - share) * high.score + share * low.score
+                found.append(Slice(design, params, score))
+        found.append(low)
+    return found
+
+
+def _between(high: Design, low: Design, share: float, rule: Rule, family: Family) -> Design:
+    """A network at so much of the way down, on a logarithmic scale."""
+
+    def number(name: str, _: int) -> float:
+        most, least = (math.log(max(design[name], 1)) for design in (high, low))
+        return math.exp(most + share * (least - most))
+
+    return adapt(high, family.axes, replace(rule, depth=True), number)
 
 
 def _shapes(outcome: Outcome, rule: Rule, family: Family) -> list[Design]:
@@ -195,30 +225,3 @@ def _shapes(outcome: Outcome, rule: Rule, family: Family) -> list[Design]:
         if shape != outcome.design:
             found.append(shape)
     return found
-
-
-def _doubted(
-    parent: Outcome, history: Sequence[Outcome], rule: Rule, family: Family
-) -> Design | None:
-    """A network whose further seed decides, or None.
-
-    The one that lost by less than the margin, while it has one seed alone; the parent, where its
-    own AUC holds by less; the start, where either still lies that near after a second seed.
-    """
-    start = history[0]
-    below = [o for o in lost(history, rule.margin) if o.params < parent.params]
-    if not below:
-        return None
-    # On a fold that the start has not seen a further seed tells nothing.
-    cap = min(rule.repeats, len(start.folds) + 1) if start.folds else rule.repeats
-    most = {below[-1].design: 2, parent.design: cap}
-    near = [
-        o
-        for o in (below[-1], parent)
-        if o is not start and abs(o.below(start) - rule.margin) < rule.margin
-    ]
-    for outcome in near:
-        if outcome.tries < min(most[outcome.design], rule.repeats):
-            return outcome.design
-    again = near and start.tries < min(2, rule.repeats) and not family.given(start.design)
-    return start.design if again else None

@@ -19,7 +19,8 @@ class Rule:
 
     Attributes:
         margin: largest acceptable loss of validation AUC against trial 0.
-        bold: factor on every width while the AUC holds, or what saves as many parameters.
+        bold: where signals alone decide, the factor on every width while the AUC holds, or what
+            saves as many parameters.
         gentle: factors to try after the bold one has failed, in this order.
         keep: smallest share of a width that one step keeps, however redundant it is.
         tolerance: redundancy up to this counts as none.
@@ -27,10 +28,10 @@ class Rule:
         floor: smallest width.
         depth: shrink depths too, such as the blocks of a stage.
         level: take parameters from the heaviest stages first; else every width shrinks alike.
-        penalty: weight of lambda in the objective, which names the parent of the next networks
-            among those of nearly equal size.
-        repeats: seeds that the parent, and the starting network, are trained with once a child has
-            lost the AUC; 1 takes every AUC at its word.
+        penalty: weight of the redundancy in the objective, which names the parent of the next
+            networks among those of nearly equal size.
+        repeats: the most seeds that a network of the search is trained with; 1 takes every AUC at
+            its word.
     """
 
     margin: float = 0.02

@@ -15,6 +15,7 @@ from keras_tuner.errors import FatalError
 
 from ckrm_tf.criteria.registry import SignalRule, signal_rule
 from ckrm_tf.data.dataset import Dataset, Split
+from ckrm_tf.design.cost import Cost
 from ckrm_tf.design.design import Design
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.families.base import Family
@@ -24,12 +25,15 @@ from ckrm_tf.narrowing.responses import evenly
 from ckrm_tf.store.failures import ROOM, interrupted, passing
 from ckrm_tf.store.journal import Journal
 from ckrm_tf.store.owner import no_room
-from ckrm_tf.store.record import COMPLETED, FAILED, Training
-from ckrm_tf.store.weights import as_recorded, weights_file
+from ckrm_tf.store.record import COMPLETED, FAILED, Key, Training
+from ckrm_tf.store.weights import as_recorded, part_of, weights_file
 from ckrm_tf.train.batches import scaled
 from ckrm_tf.train.limit import TimedOutError, TimeLimit
 from ckrm_tf.train.recipe import Recipe
 from ckrm_tf.train.trainer import Trainer
+from ckrm_tf.train.way import PLAIN, PLAIN_NAME, Way
+from ckrm_tf.tuning.heritage import Heritage
+from ckrm_tf.tuning.reuse import Earlier
 
 if TYPE_CHECKING:
     from ckrm_tf.tuning.setup import Setup
@@ -39,9 +43,8 @@ SEEN = 256
 # The file of trainings that a pool began ahead, beside the journal.
 AHEAD = "ahead.jsonl"
 
-
 Wanted = tuple[Design, int, int]
-"""A training: network, seed, epochs."""
+"""A plain training: network, seed, epochs."""
 
 
 class NoRoomError(CKRMError, FatalError):
@@ -81,8 +84,11 @@ class Runner:
             them all see `data`.
         limit: seconds that one training may take, None for no end.
         note: told in a sentence what is trained again, and why; a warning by default.
+        way: what candidates of the search take over from the trained start, where the tuner asks.
+        first: see `Heritage`.
 
     Attributes:
+        earlier: trainings of other runs that are taken over; None for none.
         pool: trains the networks elsewhere; None trains them here, one after the other.
         setup: from which another process makes a runner like this one; a pool needs it.
         hints: trainings that may be asked for later, the likeliest first; a pool begins them where
@@ -104,9 +110,13 @@ class Runner:
         folds: Sequence[Dataset] = (),
         limit: float | None = None,
         note: Callable[[str], None] = warnings.warn,
+        way: Way = PLAIN,
+        first: int | None = None,
     ) -> None:
-        self.folds = folds
+        self.folds, self.way = folds, way
+        self.heritage = Heritage(self, first)
         self.judge: Split | None = None
+        self.earlier: Earlier | None = None
         self.data, self.recipe, self.journal = data, recipe, journal
         self.family, self.signals = family, signals or signal_rule("ckrm")
         self.weights_dir, self.on_training = weights_dir, on_training
@@ -119,9 +129,9 @@ class Runner:
         # What was trained before anybody asked for it waits here: the journal stays that of a
         # search without a pool, line by line.
         self.ahead = Journal(self.journal.path.with_name(AHEAD), family)
-        self._from_ahead: set[Wanted] = set()
-        self._sound: set[tuple[Design, int, int]] = set()
-        self._trainer: tuple[Design, Recipe, int | None, Trainer] | None = None
+        self._from_ahead: set[Key] = set()
+        self._sound: set[Key] = set()
+        self._trainer: tuple[tuple[object, ...], Trainer] | None = None
 
     def build(self, design: Design) -> keras.Model:
         """The network of this design, with the recipe's regulariser."""
@@ -140,18 +150,41 @@ class Runner:
         fold = self.fold_of(seed)
         return self.data if fold is None else self.folds[fold]
 
-    def run(self, design: Design, seed: int, epochs: int | None = None) -> Training:
+    def way_of(self, design: Design) -> Way:
+        """How a network of the search is trained: the start, which hands on, plainly."""
+        return PLAIN if design == self.family.start else self.way
+
+    def is_whole(self, training: Training) -> bool:
+        """Whether a training speaks for its network: by plain recipe or as the search has it."""
+        way = self.way_of(training.design)
+        ways = (PLAIN_NAME, self.recipe.epochs), (way.how, way.epochs(self.recipe.epochs))
+        return (training.how, training.epochs) in ways
+
+    def run(
+        self, design: Design, seed: int, epochs: int | None = None, way: Way = PLAIN
+    ) -> Training:
         """Train once, or return the journal's record of it; a failure is a record too.
 
         A failure that passes is tried again by the next process, one that took too long under a
         larger limit, a success whose weights are not those recorded at once.
 
+        Args:
+            design: the network.
+            seed: of the training; it says which fold is seen.
+            epochs: where they are not the recipe's.
+            way: what is taken over from the start; a start that is missing is trained before. The
+                start itself takes nothing over.
+
         Raises:
             NoRoomError: the disk is full.
         """
-        epochs = epochs or self.recipe.epochs
-        known = self._known(design, seed, epochs)
-        training = known or self._train(design, seed, epochs)
+        if design == self.family.start:
+            way = PLAIN
+        epochs = way.epochs(epochs or self.recipe.epochs)
+        known = self.known(design, seed, epochs, way.how)
+        if known is None and way.inherits:
+            self.heritage.prepare(seed)
+        training = known or self._train(design, seed, epochs, way)
         new = known is None or training.key in self._from_ahead
         self._from_ahead.discard(training.key)
         if self.on_training is not None:
@@ -159,15 +192,19 @@ class Runner:
         return training
 
     def expect(self, trainings: Iterable[tuple[Design, int]]) -> None:
-        """Say which networks and seeds `run` will be asked for: a pool begins them at once."""
+        """Say which plain trainings `run` will be asked for: a pool begins them at once."""
         if self.pool is not None:
             self.pool.expect(self, [(d, seed, self.recipe.epochs) for d, seed in trainings])
 
-    def _known(self, design: Design, seed: int, epochs: int) -> Training | None:
+    def known(self, design: Design, seed: int, epochs: int, how: str) -> Training | None:
         """The journal's record, if it still holds."""
-        found = self.journal.find(design, seed, epochs)
+        found = self.journal.find(design, seed, epochs, how)
         if found is None:
-            return self._asked_now(self.ahead.find(design, seed, epochs))
+            return self._asked_now(self.ahead.find(design, seed, epochs, how)) or (
+                self.earlier.take(self, design, seed, epochs)
+                if self.earlier is not None and how == PLAIN_NAME
+                else None
+            )
         if found.status == COMPLETED:
             why = None if self._has_weights(found) else "its weights are not those recorded"
         elif self.journal.is_new(found):
@@ -197,7 +234,7 @@ class Runner:
 
     def _has_weights(self, training: Training) -> bool:
         """Whether the weights are those of the record; earlier versions recorded no checksum."""
-        path = self.weights_path(training.design, training.seed, training.epochs)
+        path = self.weights_of(training)
         if path is None or training.key in self._sound or training.weights is None:
             return True
         sound = as_recorded(path, training)
@@ -210,20 +247,27 @@ class Runner:
         self._trainer = None
         keras.backend.clear_session()
 
-    def weights_path(self, design: Design, seed: int, epochs: int | None = None) -> Path | None:
-        """Where the weights of a training are kept; one of fewer epochs has a file of its own."""
+    def weights_path(
+        self, design: Design, seed: int, epochs: int | None = None, how: str = PLAIN_NAME
+    ) -> Path | None:
+        """Where the weights of a training are kept; another length or way has its own file."""
         if self.weights_dir is None:
             return None
-        shorter = "" if epochs in (None, self.recipe.epochs) else f"_epochs{epochs}"
-        return weights_file(self.weights_dir, design, seed, shorter)
+        whole = self.recipe.epochs
+        return weights_file(self.weights_dir, design, seed, part_of(epochs or whole, whole, how))
 
-    def kept_weights(self, design: Design, seeds: Sequence[int]) -> list[Path]:
+    def weights_of(self, training: Training) -> Path | None:
+        """Where the weights of a recorded training are kept."""
+        return self.weights_path(training.design, training.seed, training.epochs, training.how)
+
+    def kept_weights(self, design: Design, seeds: Sequence[int], way: Way = PLAIN) -> list[Path]:
         """The weights of these trainings, at least one.
 
         Raises:
             CKRMError: when one is not there.
         """
-        paths = [self.weights_path(design, seed) for seed in seeds]
+        epochs = way.epochs(self.recipe.epochs)
+        paths = [self.weights_path(design, seed, epochs, way.how) for seed in seeds]
         found = [path for path in paths if path is not None and path.exists()]
         if not found or len(found) < len(paths):
             raise CKRMError(
@@ -234,23 +278,23 @@ class Runner:
             )
         return found
 
-    def _train(self, design: Design, seed: int, epochs: int) -> Training:
-        if self.pool is not None and not self.family.given(design):
+    def _train(self, design: Design, seed: int, epochs: int, way: Way) -> Training:
+        if self.pool is not None and not way.inherits and not self.family.given(design):
             self.pool.train(self, design, seed, epochs)
             found = self.journal.find(design, seed, epochs)
             if found is None:
                 raise CKRMError("pool", expected="a record of the training", received="none")
             return found
-        training = self.attempt(design, seed, epochs)
+        training = self.attempt(design, seed, epochs, way)
         self._record(training)
-        return self.journal.find(design, seed, epochs) or training
+        return self.journal.find(*training.key) or training
 
-    def attempt(self, design: Design, seed: int, epochs: int) -> Training:
+    def attempt(self, design: Design, seed: int, epochs: int, way: Way = PLAIN) -> Training:
         """Train here and keep the weights; the record is nowhere written yet."""
         cost = self.family.cost(design)
         started, cpu = time.perf_counter(), time.process_time()
         try:
-            training = self._train_and_measure(design, seed, epochs, cost.params, cost.macs)
+            training = self._train_and_measure(design, seed, epochs, way, cost)
         except Exception as error:  # whatever a training dies of is recorded; the search goes on
             if interrupted(error):
                 raise KeyboardInterrupt from error
@@ -258,10 +302,10 @@ class Runner:
             training = self.failed(design, seed, epochs, error)
             training = replace(training, setup_seconds=time.perf_counter() - started)
         spent = time.process_time() - cpu
-        return replace(training, cpu_seconds=spent)
+        return replace(training, cpu_seconds=spent, fold=self.fold_of(seed), how=way.how)
 
     def failed(self, design: Design, seed: int, epochs: int, error: Exception) -> Training:
-        """The record of a training that died of `error`."""
+        """The record of a plain training that died of `error`."""
         cost = self.family.cost(design)
         return Training(
             design,
@@ -313,9 +357,9 @@ class Runner:
             self._sound.add(training.key)
 
     def _train_and_measure(
-        self, design: Design, seed: int, epochs: int, params: int, macs: int
+        self, design: Design, seed: int, epochs: int, way: Way, cost: Cost
     ) -> Training:
-        trainer = self._trainer_of(design, epochs, seed)
+        trainer = self._trainer_of(design, epochs, seed, way)
         if self.family.given(design):
             trained = trainer.judge()
         else:
@@ -325,14 +369,14 @@ class Runner:
         images = scaled(evenly(seen.train.images, SEEN), seen.scale)
         signals = self.signals(trainer.model, self.family, images)
         lam = measured_lambdas(trainer.model)
-        weights = self._keep(trainer.model, self.weights_path(design, seed, epochs))
+        weights = self._keep(trainer.model, self.weights_path(design, seed, epochs, way.how))
         return Training(
             design,
             seed,
             epochs,
             COMPLETED,
-            params,
-            macs,
+            cost.params,
+            cost.macs,
             val_auc=trained.val_auc,
             loss=trained.loss,
             lam=lam,
@@ -343,7 +387,6 @@ class Runner:
             measure_seconds=time.perf_counter() - started,
             weights=weights,
             finished=_now(),
-            fold=self.fold_of(seed),
         )
 
     def _time_limit(self) -> list[keras.callbacks.Callback]:
@@ -359,13 +402,19 @@ class Runner:
             model.save_weights(part)
             return checksum(part)
 
-    def _trainer_of(self, design: Design, epochs: int, seed: int) -> Trainer:
-        """The trainer of this architecture: traced once for all its seeds of one fold."""
-        key = design, self.recipe.with_epochs(epochs), self.fold_of(seed)
-        if self._trainer is None or self._trainer[:3] != key:
+    def _trainer_of(self, design: Design, epochs: int, seed: int, way: Way) -> Trainer:
+        """The trainer of this architecture: traced once for all its seeds of one fold and way."""
+        recipe, data = self.recipe.with_epochs(epochs), self.data_of(seed)
+        teacher = self.heritage.start_seed(seed) if way.inherits else None
+        key = design, recipe, self.fold_of(seed), way, teacher
+        if self._trainer is None or self._trainer[0] != key:
             self.release()
-            self._trainer = (*key, self.make_trainer(*key[:2], self.data_of(seed)))
-        return self._trainer[3]
+            if way.inherits:
+                trainer = self.heritage.trainer(design, recipe, data, seed, way)
+            else:
+                trainer = self.make_trainer(design, recipe, data)
+            self._trainer = key, trainer
+        return self._trainer[1]
 
 
 def _now() -> str:

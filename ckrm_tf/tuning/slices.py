@@ -17,6 +17,7 @@ from ckrm_tf.narrowing.scorer import Scorer
 from ckrm_tf.store.failures import passing
 from ckrm_tf.store.scores import ScoreBook
 from ckrm_tf.train.batches import scaled
+from ckrm_tf.train.way import PLAIN_NAME
 from ckrm_tf.tuning.answers import NotScorableError, Score
 from ckrm_tf.tuning.history import Scores
 from ckrm_tf.tuning.runner import Runner
@@ -123,15 +124,17 @@ class SliceScorer:
         model = runner.build(design)
         if runner.family.given(design):
             return model
-        seeds = sorted(
-            t.seed
+        known = [
+            t
             for t in runner.journal.current()
             if t.design == design
             and t.val_auc is not None
             and t.seed >= self.first
-            and t.epochs == runner.recipe.epochs
-        )
-        paths = [runner.weights_path(design, seed) for seed in seeds]
+            and runner.is_whole(t)
+        ]
+        # Plainly trained ones first: they are there where the network was confirmed.
+        known.sort(key=lambda t: (t.how != PLAIN_NAME, t.seed))
+        paths = [runner.weights_of(t) for t in known]
         path = next((p for p in paths if p is not None and p.exists()), None)
         if path is None:
             raise CKRMError(

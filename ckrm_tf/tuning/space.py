@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import keras_tuner
 
-from ckrm_tf.design.axes import Axis, settled
+from ckrm_tf.design.axes import Axis
 from ckrm_tf.design.design import Design
 from ckrm_tf.families.base import Family
+from ckrm_tf.tuning.bounds import bounds, design_in
 
 
 def declare(hp: keras_tuner.HyperParameters, axes: Sequence[Axis], floor: int = 4) -> Design:
     """Declare every axis as an integer hyperparameter and return the design that `hp` holds.
 
-    Widths range from `floor` to the starting network's on a logarithmic scale, or by the multiples
-    of their axis, depths from the least of theirs; the default is the starting network. What is
-    drawn for the widths of a stage that is absent makes no difference, and one stage stays.
+    The ranges are those of `ckrm_tf.tuning.bounds`; the default is the starting network.
 
     Args:
         hp: the hyperparameters of a trial.
@@ -27,18 +26,14 @@ def declare(hp: keras_tuner.HyperParameters, axes: Sequence[Axis], floor: int = 
     """
     numbers = {}
     for axis in axes:
+        found = bounds(axis, floor)
         options: dict[str, Any] = {"default": axis.size}
-        if axis.multiple > 1:
-            options["step"] = axis.multiple
-        elif axis.kind == "width" and axis.size > 0:
+        if found.step > 1:
+            options["step"] = found.step
+        elif found.log:
             options["sampling"] = "log"
-        numbers[axis.name] = hp.Int(axis.name, axis.least(floor), axis.size, **options)
+        numbers[axis.name] = hp.Int(axis.name, found.low, found.high, **options)
     return design_in(numbers, axes)
-
-
-def design_in(values: Mapping[str, Any], axes: Sequence[Axis]) -> Design:
-    """The design among the values of a trial's hyperparameters."""
-    return settled(values, axes, most={axis.name: axis.size for axis in axes})
 
 
 class FamilyHyperModel(keras_tuner.HyperModel):

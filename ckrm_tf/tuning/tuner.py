@@ -16,11 +16,12 @@ from ckrm_tf.judge.select import smallest_acceptable
 from ckrm_tf.store.record import FAILED, Training
 from ckrm_tf.tuning.ahead import Search, ahead
 from ckrm_tf.tuning.alone import check_alone
+from ckrm_tf.tuning.bounds import design_in
 from ckrm_tf.tuning.history import Outcome, outcomes
 from ckrm_tf.tuning.metrics import trial_metrics
 from ckrm_tf.tuning.oracle import REPEAT, CKRMOracle
 from ckrm_tf.tuning.runner import Runner, Wanted
-from ckrm_tf.tuning.space import FamilyHyperModel, design_in
+from ckrm_tf.tuning.space import FamilyHyperModel
 
 # Trainings that are looked ahead, one after the other.
 DEPTH = 3
@@ -39,11 +40,32 @@ class CKRMTuner(keras_tuner.engine.base_tuner.BaseTuner):
         seeds: the seeds each trial is trained with, at least one; a network tried again gets those
             that follow.
         directory: where KerasTuner's files go.
-        penalty: weight of the CKRM penalty in the score.
+        penalty: weight of the redundancy in the score.
         hopeless: after the first seed, skip the others when its AUC is further than this below
             that of the first trial; None trains them all.
         extra_metrics: adds metrics of its own, for oracles with another objective.
         confirm: the seeds that the recommended network will be trained with.
+
+    Raises:
+        CKRMError: KerasTuner's variables for a search over several processes are set.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> from ckrm_tf import CKRMOracle, CKRMTuner, ResNetFamily, Stage, Widths, load_dataset
+        >>> from ckrm_tf.store.journal import Journal
+        >>> from ckrm_tf.train.recipe import Recipe
+        >>> from ckrm_tf.tuning.rule import Rule
+        >>> from ckrm_tf.tuning.runner import Runner
+        >>> data = load_dataset("phantom", n=(24, 12, 12), image_size=16)
+        >>> family = ResNetFamily(Widths(8, (Stage(1, 8, 16),)), data.input_shape)
+        >>> with TemporaryDirectory() as folder:
+        ...     journal = Journal(Path(folder) / "trials.jsonl", family)
+        ...     runner = Runner(data, Recipe(epochs=1), journal, family)
+        ...     oracle = CKRMOracle(family, Rule(margin=1.0, repeats=1), max_trials=2, seed=1)
+        ...     CKRMTuner(oracle, runner, seeds=(1,), directory=Path(folder) / "kt").search()
+        ...     [outcome.params for outcome in oracle.history()]
+        [1507, 531]
     """
 
     def __init__(
@@ -85,7 +107,7 @@ class CKRMTuner(keras_tuner.engine.base_tuner.BaseTuner):
         seeds = self._seeds_of(values)
         self.runner.hints = self._hints(design, seeds, epochs or self.runner.recipe.epochs)
         for seed in seeds:
-            trainings.append(self.runner.run(design, seed, epochs))
+            trainings.append(self.runner.run(design, seed, epochs, self.runner.way_of(design)))
             if self._is_hopeless(trainings[-1]):
                 break
         self.runner.release()
@@ -163,7 +185,9 @@ class CKRMTuner(keras_tuner.engine.base_tuner.BaseTuner):
         values = trial.hyperparameters.values
         design = design_in(values, self.runner.family.axes)
         model = self.runner.build(design)
-        path = self.runner.weights_path(design, self._seeds_of(values)[0])
+        way = self.runner.way_of(design)
+        epochs = way.epochs(values.get("tuner/epochs") or self.runner.recipe.epochs)
+        path = self.runner.weights_path(design, self._seeds_of(values)[0], epochs, way.how)
         if path is None:
             raise FileNotFoundError("this search kept no weights: give the runner a weights_dir")
         model.load_weights(path)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from ckrm_tf.reporting import words
 from ckrm_tf.reporting.record import Record
+from ckrm_tf.reporting.recorded import way_of
 from ckrm_tf.reporting.sections.base import Block, Page, Table, Text
 
 # Of the updated Checklist for Artificial Intelligence in Medical Imaging (Tejani et al., Radiology:
@@ -83,7 +84,19 @@ def _training(record: Record) -> str:
     size = given.get("image_size")
     side = "x".join(map(str, size)) if isinstance(size, list) else size and f"{size}x{size}"
     images = f" on images of {side} pixels" if side else ""
-    return f"Every network was trained alike{images}: {', '.join(parts)}." if parts else ""
+    if not parts:
+        return ""
+    told = f"Every network was trained alike{images}: {', '.join(parts)}."
+    way = way_of(given)
+    if not way.inherits:
+        return told
+    taught = "were taught by the start's probabilities" if way.distill else ""
+    begun = f"began as its mended slices, {way.epochs(given['epochs'])} epochs" if way.slice else ""
+    return (
+        f"{told} In the search the networks other than the start "
+        f"{' and '.join(p for p in (taught, begun) if p)}; the recommended one was trained again "
+        "without."
+    )
 
 
 def _search(record: Record) -> str:
@@ -173,7 +186,9 @@ def _initial(record: Record) -> str:
     if "model_file" in record.settings:
         scratch = record.settings.get("from") == "scratch"
         return "fresh weights" if scratch else "mended slices of the given model"
-    return "fresh weights, by the seed of each training" if record.tried else ""
+    sliced = way_of(record.settings).slice
+    others = "; in the search the others began as mended slices of the start" if sliced else ""
+    return f"fresh weights, by the seed of each training{others}" if record.tried else ""
 
 
 CLAIM: tuple[Item, ...] = (

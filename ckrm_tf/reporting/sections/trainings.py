@@ -5,10 +5,11 @@ from __future__ import annotations
 from ckrm_tf.reporting import words
 from ckrm_tf.reporting.record import Record, TrainingRow
 from ckrm_tf.reporting.sections.base import Block, Page, Table, Text
+from ckrm_tf.train.way import PLAIN_NAME
 
 HEAD = (
     "training", "network", "widths", "seed", "fold", "epochs", "status", "parameters",
-    "MACs, one image", "validation AUC", "mean lambda", "wall time", "CPU time",
+    "MACs, one image", "validation AUC", "mean lambda", "wall time", "CPU time", "how",
 )  # fmt: skip
 
 
@@ -19,7 +20,9 @@ def every_training(page: Page) -> list[Block]:
         return []
     total = sum(t.seconds for t in rows)
     folds = any(t.fold is not None for t in rows)
-    kept = [i for i, name in enumerate(HEAD) if name != "fold" or folds]
+    ways = any(t.how != PLAIN_NAME for t in rows)
+    dull = {name for name, told in (("fold", folds), ("how", ways)) if not told}
+    kept = [i for i, name in enumerate(HEAD) if name not in dull]
     cells = [_cells(t) for t in rows]
     return [
         Text(
@@ -54,6 +57,7 @@ def _cells(t: TrainingRow) -> tuple[str, ...]:
         words.NONE if t.lam is None else f"{t.lam:.4f}",
         words.duration(t.seconds),
         words.duration(t.cpu_seconds),
+        t.how,
     )
 
 
@@ -143,6 +147,10 @@ def excluded(page: Page) -> list[Block]:
 def _why(t: TrainingRow, record: Record) -> str:
     if t.val_auc is None:
         return t.reason or "no reason was recorded"
+    if t.how != PLAIN_NAME:
+        own = [x for x in record.trainings if x.network == t.network and not x.part]
+        plain = any(x.how == PLAIN_NAME and x.val_auc is not None for x in own)
+        return f"{t.how}, and the network has plain trainings" if plain else ""
     epochs = record.settings.get("epochs", t.epochs)
     if t.epochs != epochs:
         return f"{t.epochs} epochs, where the search has {epochs}"

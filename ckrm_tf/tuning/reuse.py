@@ -1,0 +1,77 @@
+"""Trainings of earlier runs: looked up before one is done again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ckrm_tf.store.journal import Journal
+from ckrm_tf.store.record import COMPLETED, Training
+from ckrm_tf.store.weights import WEIGHTS, as_recorded
+from ckrm_tf.train.way import PLAIN_NAME
+
+if TYPE_CHECKING:
+    from ckrm_tf.tuning.runner import Runner
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """Journals whose trainings saw the same images, by the same recipe.
+
+    Who makes it has compared their settings (`search.reuse`).
+
+    Attributes:
+        journals: of the run folders; their weights lie beside them.
+    """
+
+    journals: Sequence[Journal]
+
+    def take(self, runner: Runner, *key: Any) -> Training | None:
+        """The record of a training, once record and weights are the runner's own; None without.
+
+        Weights that are not those of the record are not taken, nor is a training that took
+        something over from the starting network of its run.
+
+        Args:
+            runner: keeps them.
+            key: of the training, `Training.key`.
+        """
+        for journal in self.journals:
+            found = journal.find(*key)
+            if found is None or found.status != COMPLETED or not self._is_plain(found):
+                continue
+            if found.fold != runner.fold_of(found.seed):
+                continue
+            path = runner.weights_path(*key)
+            weights = None
+            if path is not None:
+                source = journal.path.parent / WEIGHTS / path.name
+                if found.weights is None or not as_recorded(source, found):
+                    runner.note(
+                        f"{runner.family.describe(found.design)}, seed {found.seed}, is not taken "
+                        f"over from {journal.path.parent}: its weights are not those recorded"
+                    )
+                    continue
+                weights = source.read_bytes()
+            taken = replace(found, taken_from=str(journal.path.parent))
+            runner.take(taken, weights)
+            return taken
+        return None
+
+    def __len__(self) -> int:
+        """Trainings that may be taken."""
+        return sum(
+            t.status == COMPLETED and self._is_plain(t) for j in self.journals for t in j.current()
+        )
+
+    @staticmethod
+    def _is_plain(training: Training) -> bool:
+        return training.how == PLAIN_NAME
+
+
+def earlier_places(folder: Path) -> list[Path]:
+    """The places of a run folder that have a journal: its own, and those of its final trainings."""
+    within = sorted(folder.glob("folds*/fold*"), key=lambda p: (len(str(p)), str(p)))
+    return [p for p in (folder, folder / "final", *within) if (p / "trials.jsonl").is_file()]
