@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from test_propose import FAMILY, RULE, START, World
 
-from ckrm_tf.tuning.ahead import GUESSES, Search, ahead
+from ckrm_tf.tuning.ahead import GUESSES, Search, ahead, imagined
 from ckrm_tf.tuning.answers import Stop
 from ckrm_tf.tuning.from_signals import propose_from_signals
 from ckrm_tf.tuning.history import Outcome, merged
@@ -91,16 +91,21 @@ def test_nothing_is_guessed_without_a_starting_network():
     assert list(ahead(search(world), [failed], START, 3)) == []
 
 
-def test_an_imagined_outcome_lies_on_the_fold_of_its_training():
-    """With folds a network is held against the start's AUC on the fold that both have seen."""
+@pytest.mark.parametrize("guess", GUESSES)
+def test_an_imagined_outcome_lies_as_far_below_the_start_as_was_guessed(guess):
+    """With folds on the one that its training sees, where the start was trained on it too."""
     world = World(3)
     world.train(START)
     design = world.answer().design
-    start = world.outcomes[0]
+    (start,) = world.outcomes
     folded = replace(start, aucs=(0.95, 0.75), folds=(0, 1))
-    told = [
-        list(ahead(search(world), [folded], design, 1, folds)) for folds in ((0, 1), (1, 0), (2,))
-    ]
-    # Fold 2 the start has not seen: its mean counts there.
-    plain = replace(start, aucs=(0.85,))
-    assert told[0] == told[1] == told[2] == list(ahead(search(world), [plain], design, 1))
+    for folds in ((None,), (0, 1), (1, 0), (2,)):
+        known = start if folds == (None,) else folded
+        found = imagined(search(world), [known], design, guess, folds)
+        assert found.below(known) == pytest.approx(guess * RULE.margin)
+        assert found.folds == (() if folds == (None,) else folds[:1])
+        assert found.signals == start.signals
+    # The next training of a network sees the next fold.
+    again = imagined(search(world), [folded, found], design, guess, (2, 0))
+    assert again.folds == (0,)
+    assert again.aucs == pytest.approx((0.95 - guess * RULE.margin,))

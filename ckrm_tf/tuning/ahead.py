@@ -75,7 +75,7 @@ def ahead(
         # All networks that the likeliest guess leads to come before those of the second one.
         for guess in GUESSES:
             for before, design in now:
-                after = merged([*before, _imagined(search, before, design, guess, folds)])
+                after = merged([*before, imagined(search, before, design, guess, folds)])
                 wanted = search.next(after)
                 if wanted is None:
                     continue
@@ -90,7 +90,7 @@ def ahead(
         now = later
 
 
-def _imagined(
+def imagined(
     search: Search,
     history: Sequence[Outcome],
     design: Design,
