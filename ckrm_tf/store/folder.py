@@ -24,6 +24,7 @@ LATER: dict[str, Any] = {
     "score_share": 0.0,
     "folds": 0,
     "multiple": 1,
+    "pixel_range": None,
     "from": "scratch",
     "distill": False,
 }
