@@ -50,6 +50,9 @@ OF_MODEL = (
     *("pixels", "output", "unseen", "custom", "unsafe"),
 )
 
+# Settings that run.json has under another name: `pixels` is the hash of the data there.
+RECORDED = {"pixels": "pixel_range"}
+
 # Of a search on data whose patients are known.
 FOLDS = 5
 
@@ -239,7 +242,7 @@ class Settings:
         # The file is known by its content, wherever it lies.
         unused += ("model",) if self.model else OF_MODEL
         return {
-            k.rstrip("_"): list(v) if isinstance(v, tuple) else v
+            RECORDED.get(k, k.rstrip("_")): list(v) if isinstance(v, tuple) else v
             for k, v in values.items()
             if k not in (*FREE, *unused)
         }
