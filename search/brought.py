@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -18,7 +16,7 @@ from ckrm_tf.models.judged import check_above_chance
 from ckrm_tf.models.load import load_model
 from ckrm_tf.narrowing.responses import evenly
 from ckrm_tf.stats import macro_auc
-from search.model_file import model_path
+from search.model_file import model_digest, model_path
 from search.settings import Settings
 
 # Training images that choose channels and mend.
@@ -82,12 +80,7 @@ def bring(console: Console, settings: Settings) -> Brought:
     model = load_model(path, custom=settings.custom, unsafe=settings.unsafe)
     facts = read_facts(model, pixels=pixel_range(settings.pixels), output=settings.output)
     console.print(f"model     {settings.model}: {facts}", highlight=False, soft_wrap=True)
-    return Brought(model, facts, digest_of(path))
-
-
-def digest_of(path: Path) -> str:
-    """A short hash of a model's file: it is known by its content, wherever it lies."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    return Brought(model, facts, model_digest(path))
 
 
 def pixel_range(text: Any) -> tuple[float, float] | None:

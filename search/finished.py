@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +44,17 @@ def show_finished(console: Console, folder: Path, settings: Settings, family: Fa
     return True
 
 
-def known_export(folder: Path, mark: Mapping[str, str]) -> ExportReport | None:
-    """An export of these very weights, if the folder has one.
+def known_export(
+    folder: Path, mark: Mapping[str, str], formats: Sequence[str] = ()
+) -> ExportReport | None:
+    """An export of these very weights in all these formats, if the folder has one.
 
     A process that was killed before its summary was written leaves one.
 
     Args:
         folder: the run folder.
         mark: what the export's metadata must say.
+        formats: that it must have.
     """
     for path in sorted(folder.glob("export*/widths.json")):
         facts = _read(path)
@@ -59,6 +62,8 @@ def known_export(folder: Path, mark: Mapping[str, str]) -> ExportReport | None:
             continue
         parity = facts.get("parity")
         told = parity if isinstance(parity, dict) else {}
+        if not told.keys() >= set(formats):
+            continue
         return ExportReport(
             folder=path.parent.absolute(),
             params=facts.get("params", 0),
@@ -68,6 +73,7 @@ def known_export(folder: Path, mark: Mapping[str, str]) -> ExportReport | None:
             images=told.get("images", 0),
             seconds=0.0,
             check_seconds=0.0,
+            judged=facts.get("judged") or {},
         )
     return None
 

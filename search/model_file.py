@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from ckrm_tf.data.limits import brief
@@ -9,6 +10,17 @@ from ckrm_tf.errors import CKRMError
 
 # What an export of the search calls its file.
 EXPORTED = "model.keras"
+
+
+def model_digest(path: Path) -> str:
+    """A short hash of a model's file, by which a run folder knows it wherever it lies.
+
+    Raises:
+        CKRMError: no such file.
+    """
+    if not path.is_file():
+        raise CKRMError(f"model {brief(path)}", expected="a file", received="none there")
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def model_path(text: str, *, saved_model: bool = False) -> Path:

@@ -17,10 +17,10 @@ from rich.console import Console
 from ckrm_tf import cost, narrow, width_groups
 from ckrm_tf.data import Dataset
 from ckrm_tf.errors import CKRMError, unknown_name
-from ckrm_tf.export import export_files
+from ckrm_tf.export import Judge, export_files
 from ckrm_tf.export.registry import formats_named
 from ckrm_tf.files import write_atomically
-from ckrm_tf.models.facts import ModelFacts, as_pixels, probabilities, read_facts
+from ckrm_tf.models.facts import ModelFacts, as_pixels, as_probabilities, probabilities, read_facts
 from ckrm_tf.models.judged import check_above_chance
 from ckrm_tf.models.load import load_model
 from ckrm_tf.narrowing.model_cost import ModelCost
@@ -31,9 +31,11 @@ from search.brought import IMAGES, pixel_range
 from search.cli import main
 from search.console import count, read_images, show_data
 from search.data_flags import data_flags, loader_options
-from search.model_file import model_path
+from search.export_formats import judged_lines, without_examples
+from search.model_file import model_digest, model_path
 from search.narrow_inputs import check_data, check_numbers, listed, new_folder, target
 from search.report import report_at_end
+from search.session import data_fingerprint
 from search.values import typed
 
 SPLITS = ("test", "val", "none")
@@ -113,7 +115,8 @@ def narrow_model(
         margin: loss of macro AUC that is acceptable.
         pixels: LOW,HIGH, the values of a black and of a white pixel, where the model tells not.
         output: softmax, sigmoid or logits, where the model tells not.
-        formats: of the export, separated by commas: keras, saved_model, onnx, litert.
+        formats: of the export, separated by commas: keras, saved_model, onnx, litert, and
+            litert-int8, which needs data.
         image_size: side of the images, where the model takes any.
         custom: a Python file that defines the model's own layers.
         unsafe: let code inside the model's file run.
@@ -139,61 +142,71 @@ def narrow_model(
         received = "no --data" if data is None else "--epochs 0"
         raise CKRMError("--distill", expected="images to train on", received=received)
     names = [one.name for one in formats_named(listed(formats))]
+    if data is None and without_examples(names) != names:
+        raise CKRMError("--formats litert-int8", expected="--data with it", received="none")
     given = load_model(model_path(model), custom=custom, unsafe=unsafe)
     left_alone = listed(freeze)
     before = cost(given)
     console.print(f"model     {model}: {before.params:,} parameters, {count(before.macs)} MACs")
-    folder = new_folder(out, model)
-    facts = dataset = None
-    if data is not None:
-        facts = read_facts(given, pixels=pixel_range(pixels), output=output)
-        console.print(f"          {facts}", highlight=False)
-        dataset = _read_data(console, data, facts, image_size, seed, options)
-    reference = _as_given(console, given, dataset, facts, unseen)
-    images = None
-    if dataset is not None and facts is not None:
-        images = as_pixels(evenly(dataset.train.images, IMAGES), dataset.scale, facts)
-    small = narrow(
-        given,
-        to,
-        images=images,
-        select=select,
-        mend=mend and images is not None,
-        allocate=allocate,
-        floor=floor,
-        multiple=multiple,
-        freeze=left_alone,
-        seed=seed,
-    )
-    after = cost(small)
-    console.print(
-        f"narrowed  {after.params:,} parameters ({after.params / before.params:.3f}), "
-        f"{count(after.macs)} MACs ({after.macs / max(before.macs, 1):.3f})",
-        highlight=False,
-    )
-    judged = None
-    if dataset is not None and facts is not None:
-        if epochs:
-            choosing = "test" if unseen == "val" else "val"
-            taught_by = _taught(given, dataset, facts) if distill else None
-            _train(console, small, dataset, facts, choosing, epochs, learning_rate, seed, taught_by)
-        if reference is not None:
-            judged = _judge(small, dataset, facts, unseen, reference, margin)
-            console.print(f"verdict   {judged}", highlight=False, soft_wrap=True)
-    if judged is None:
-        console.print("verdict   none: nothing was judged", highlight=False)
-    report = export_files(
-        small,
-        folder / "export1",
-        formats=names,
-        inputs=None if images is None else images[:COMPARED],
-        class_names=None if dataset is None else dataset.class_names,
-        metadata={"pixels": [facts.low, facts.high], "output": facts.output} if facts else None,
-    )
-    summary = _summary(model, given, small, before, after, judged, report.differences)
-    write_atomically(folder / "narrow.json", json.dumps(summary, indent=1) + "\n")
-    console.print(f"written   {folder}: narrow.json, export1 with {', '.join(names)}")
-    report_at_end(console, folder)
+    with new_folder(out, model) as folder:
+        facts = dataset = None
+        if data is not None:
+            facts = read_facts(given, pixels=pixel_range(pixels), output=output)
+            console.print(f"          {facts}", highlight=False)
+            dataset = _read_data(console, data, facts, image_size, seed, options)
+        reference = _as_given(console, given, dataset, facts, unseen)
+        images = None
+        if dataset is not None and facts is not None:
+            images = as_pixels(evenly(dataset.train.images, IMAGES), dataset.scale, facts)
+        small = narrow(
+            given,
+            to,
+            images=images,
+            select=select,
+            mend=mend and images is not None,
+            allocate=allocate,
+            floor=floor,
+            multiple=multiple,
+            freeze=left_alone,
+            seed=seed,
+        )
+        after = cost(small)
+        console.print(
+            f"narrowed  {after.params:,} parameters ({after.params / before.params:.3f}), "
+            f"{count(after.macs)} MACs ({after.macs / max(before.macs, 1):.3f})",
+            highlight=False,
+        )
+        judged = None
+        if dataset is not None and facts is not None:
+            if epochs:
+                choosing = "test" if unseen == "val" else "val"
+                taught_by = _taught(given, dataset, facts) if distill else None
+                _train(
+                    console, small, dataset, facts, choosing, epochs, learning_rate, seed, taught_by
+                )
+            if reference is not None:
+                judged = _judge(small, dataset, facts, unseen, reference, margin)
+                console.print(f"verdict   {judged}", highlight=False, soft_wrap=True)
+        if judged is None:
+            console.print("verdict   none: nothing was judged", highlight=False)
+        report = export_files(
+            small,
+            folder / "export1",
+            formats=names,
+            inputs=None if images is None else images[:COMPARED],
+            examples=images,
+            judge=None if dataset is None or facts is None else _validation(dataset, facts),
+            class_names=None if dataset is None else dataset.class_names,
+            metadata={"pixels": [facts.low, facts.high], "output": facts.output} if facts else None,
+        )
+        summary = _summary(model, given, small, before, after, judged, report.differences)
+        if data is not None and facts is not None and dataset is not None:
+            summary["data"] = _told(data, facts, dataset, image_size, seed, options)
+        write_atomically(folder / "narrow.json", json.dumps(summary, indent=1) + "\n")
+        console.print(f"written   {folder}: narrow.json, export1 with {', '.join(names)}")
+        for line in judged_lines(report.judged):
+            console.print(f"          {line}", highlight=False, soft_wrap=True)
+        report_at_end(console, folder)
 
 
 def _read_data(
@@ -300,6 +313,36 @@ def _judge(
     return Judged(unseen, len(split.labels), verdict)
 
 
+def _told(
+    source: str,
+    facts: ModelFacts,
+    data: Dataset,
+    image_size: int | None,
+    seed: int,
+    options: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What a later command needs to read these data again."""
+    return {
+        "source": source,
+        "image_size": facts.side(image_size),
+        "seed": seed,
+        "options": dict(options),
+        "fingerprint": data_fingerprint(data),
+        "pixels": [facts.low, facts.high],
+        "output": facts.output,
+    }
+
+
+def _validation(data: Dataset, facts: ModelFacts) -> Judge:
+    """The validation split, on which a file that rounds is held against the model in it."""
+    return Judge(
+        as_pixels(data.val.images, data.scale, facts),
+        data.val.labels,
+        "validation",
+        lambda outputs: as_probabilities(outputs, facts.output),
+    )
+
+
 def _summary(
     path: str,
     given: keras.Model,
@@ -314,6 +357,7 @@ def _summary(
         "schema": 1,
         "command": sys.argv[1:],
         "model": str(path),
+        "model_digest": model_digest(model_path(path)),
         "before": {"params": before.params, "macs": before.macs},
         "after": {"params": after.params, "macs": after.macs},
         "widths": {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,19 @@ def listed(text: Any) -> list[str]:
     return [str(part).strip() for part in parts if str(part).strip()]
 
 
-def new_folder(out: str | None, model: str) -> Path:
-    """A folder of its own for the result: nothing is overwritten."""
+@contextmanager
+def new_folder(out: str | None, model: str) -> Iterator[Path]:
+    """A folder of its own for the result: nothing is overwritten.
+
+    After an error it is gone again, with the folders made for it, unless something is in it.
+
+    Args:
+        out: as given; by default the first unused runs/narrow-NAME-N.
+        model: names it.
+
+    Raises:
+        CKRMError: when it is in use.
+    """
     if out is None:
         name = Path(model).stem
         folder = first_unused(Path("runs"), lambda n: f"narrow-{name}-{n}")
@@ -64,5 +76,12 @@ def new_folder(out: str | None, model: str) -> Path:
         folder = Path(out).expanduser()
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise CKRMError("--out", expected="a new or empty folder", received=f"{out}, in use")
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    try:
+        yield folder
+    except BaseException:
+        with suppress(OSError):  # something is in it
+            for place in made:
+                place.rmdir()
+        raise

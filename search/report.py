@@ -11,12 +11,16 @@ from ckrm_tf.errors import CKRMError
 from ckrm_tf.reporting import write_report
 from search.cli import main
 from search.data_flags import data_flags
+from search.given import NOBODY, Given
 
 
 def report_run(
     folder: str,
     latency: bool = False,
     cases: bool = False,
+    model: str | None = None,
+    custom: str | None = None,
+    unsafe: bool = False,
     **options: Annotated[Any, data_flags],
 ) -> None:
     """Write report.html into the folder of a search or a narrowing, and all that belongs to it.
@@ -28,10 +32,15 @@ def report_run(
     Args:
         folder: the --out of `search.run` or `search.narrow`.
         latency: build start and recommended network and measure their time for a batch of 1 and of
-            32 images: TensorFlow on the CPU, LiteRT and ONNX Runtime where they are installed.
+            32 images: TensorFlow on the CPU, LiteRT and ONNX Runtime where they are installed. The
+            recommended network is timed once more with its widths rounded up to multiples of 8.
         cases: read the data again and let both trained networks judge each image of the test split:
             figures by class, ROC curves, the images on which they disagree. What latency and cases
             find stays in the folder for later reports.
+        model: the model that was searched or narrowed, for latency and cases: of a search always,
+            of a narrowing where it lies elsewhere now.
+        custom: a Python file that defines the model's own layers.
+        unsafe: let code inside the model's file run.
         options: of the data, where they lie elsewhere now; --help lists them.
     """
     place = Path(str(folder)).expanduser()
@@ -42,14 +51,21 @@ def report_run(
             expected="--cases beside it",
             received="a report that reads no images",
         )
+    given = Given(model, custom, unsafe)
+    if given != NOBODY and not (latency or cases):
+        raise CKRMError(
+            "--model, --custom, --unsafe",
+            expected="--latency or --cases beside them",
+            received="a report that calls no network",
+        )
     if latency or cases:
         # TensorFlow takes seconds that the page itself needs not.
         from search.report_models import add_evidence, add_latency  # noqa: PLC0415
 
         if cases:
-            add_evidence(console, place, options)
+            add_evidence(console, place, options, given=given)
         if latency:
-            add_latency(console, place)
+            add_latency(console, place, given=given)
     path = write_report(place)
     console.print(f"written   {path}", highlight=False, soft_wrap=True)
 

@@ -16,8 +16,7 @@ from ckrm_tf.store.folder import LATER, MARKER, place_of, read_marker
 from ckrm_tf.store.journal import Journal
 from ckrm_tf.tuning.registry import STRATEGIES
 from ckrm_tf.tuning.reuse import Earlier, earlier_places
-from search.brought import digest_of
-from search.model_file import model_path
+from search.model_file import model_digest, model_path
 from search.settings import Settings, option_flags
 
 # Settings that say which networks are trained, not how: equal trainings may differ in them. What a
@@ -59,7 +58,7 @@ def earlier(
         return None
     identity = settings.fingerprint() | {"pixels": pixels, "folds": settings.fold_count(data)}
     if settings.model:
-        identity["model_file"] = digest_of(model_path(settings.model))
+        identity["model_file"] = model_digest(model_path(settings.model))
     # A comparison leaves the number of folds to the data.
     usual = replace(settings, folds=None).fold_count(data)
     mine = _settled(identity, usual)

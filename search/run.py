@@ -13,7 +13,7 @@ import keras
 from rich.console import Console
 
 from ckrm_tf.data import Dataset
-from ckrm_tf.export import export_model
+from ckrm_tf.export import Judge, export_model
 from ckrm_tf.families.base import Family
 from ckrm_tf.files import checksum, first_unused, write_atomically
 from ckrm_tf.judge import select
@@ -26,6 +26,7 @@ from ckrm_tf.tuning.runner import Runner
 from search.brought import bring
 from search.cli import main
 from search.console import Progress, count, read_data, show_data, show_trials
+from search.export_formats import export_formats, judged_lines
 from search.finished import SUMMARY, WEIGHTS, known_export, show_finished
 from search.report import report_at_end
 from search.retrain import retrained
@@ -64,6 +65,7 @@ def _search(settings: Settings) -> None:
     """The whole search, in a folder that this process holds."""
     prepare(settings.deterministic, settings.seed)
     console = Console(width=None if Console().is_terminal else 160)
+    export_formats(settings.formats)
     brought = bring(console, settings) if settings.model else None
     if brought is not None:
         settings = replace(settings, image_size=brought.side(settings.image_size))
@@ -183,7 +185,8 @@ def finish(
         "machine": platform.platform(),
     }
     mark = {WEIGHTS: checksum(weights_of(settings, runner, best)[0])}
-    exported = known_export(folder, mark) or export_model(
+    formats = export_formats(settings.formats)
+    exported = known_export(folder, mark, formats) or export_model(
         _load(settings, runner, best),
         first_unused(folder, lambda n: f"export{n}"),
         design=best.design,
@@ -193,6 +196,9 @@ def finish(
         input_shape=data.input_shape,
         images=data.val.images[:16],
         metadata=mark,
+        formats=formats,
+        examples=data.train.images,
+        judge=Judge(data.val.images, data.val.labels, "validation"),
     )
     report |= {"export": exported.folder.name, "asked": settings.free}
     write_atomically(folder / SUMMARY, json.dumps(report, indent=2, default=str) + "\n")
@@ -206,6 +212,8 @@ def finish(
             soft_wrap=True,
         )
     console.print(f"\nexport       {exported.folder}", highlight=False, soft_wrap=True)
+    for line in judged_lines(exported.judged):
+        console.print(f"             {line}", highlight=False, soft_wrap=True)
     console.print(exported.usage, highlight=False, soft_wrap=True)
     report_at_end(console, folder)
 

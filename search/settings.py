@@ -38,7 +38,7 @@ BY_MODEL = "auto"
 
 # Settings that may change between a run and its continuation: none changes a training's result.
 FREE = (
-    *("trials", "out", "tensorboard", "penalty", "no_test", "training_timeout"),
+    *("trials", "out", "formats", "tensorboard", "penalty", "no_test", "training_timeout"),
     *("optuna_storage", "reuse"),
 )
 # Of these, what says where things lie and is not kept: a URL may hold a password.
@@ -46,7 +46,7 @@ UNKEPT = ("out", "optuna_storage", "reuse")
 
 # Settings that only a search over a given model has.
 OF_MODEL = (
-    *("model", "select", "multiple"),
+    *("model", "select"),
     *("pixels", "output", "unseen", "custom", "unsafe"),
 )
 
@@ -99,6 +99,7 @@ class Settings:
     distill: bool
     training_timeout: float | None
     out: str
+    formats: str
     tensorboard: bool
     optuna_storage: str | None
     reuse: tuple[str, ...] | None
@@ -208,7 +209,9 @@ class Settings:
         Raises:
             CKRMError: an unknown family, a starting network that is none, options it has not.
         """
-        options = StartOptions(self.filters, self.growth, self.blocks, self.conv, self.ratio)
+        options = StartOptions(
+            self.filters, self.growth, self.blocks, self.conv, self.ratio, self.multiple
+        )
         return family(self.family, options, input_shape, classes)
 
     @property

@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras import layers
 
 from ckrm_tf import CKRMError, Stage, Widths, resnet
-from ckrm_tf.export import export_model, inference_model, saved_model
+from ckrm_tf.export import export_model, fresh, inference_model, saved_model
 from ckrm_tf.export import write as write_module
 from ckrm_tf.export.flat import FlatModel
 from ckrm_tf.export.registry import FORMATS
@@ -214,13 +214,13 @@ def test_models_that_are_not_such_networks_are_told():
 
 def test_a_failing_fresh_process_is_told(tmp_path, model, pixels, monkeypatch):
     flat, calls = FlatModel.of(model), [[pixels.astype("float32")]]
-    monkeypatch.setattr(saved_model, "FRESH_PROCESS", "import ckrm_tf_that_is_absent")
+    monkeypatch.setattr(saved_model, "READER", "import ckrm_tf_that_is_absent")
     with pytest.raises(
         CKRMError, match=r"(?s)fresh process.*No module named 'ckrm_tf_that_is_absent'"
     ):
         saved_model.run_fresh(tmp_path, flat, calls)
-    monkeypatch.setattr(saved_model, "FRESH_PROCESS", "import time; time.sleep(60)")
-    monkeypatch.setattr(saved_model, "TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(saved_model, "READER", "import time; time.sleep(60)")
+    monkeypatch.setattr(fresh, "TIMEOUT_SECONDS", 0.2)
     with pytest.raises(CKRMError, match=r"within 0\.2 s"):
         saved_model.run_fresh(tmp_path, flat, calls)
 

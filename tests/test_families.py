@@ -17,6 +17,7 @@ from ckrm_tf.families.base import StartOptions
 from ckrm_tf.families.registry import FAMILIES, family
 from ckrm_tf.families.vgg import VGGFamily
 from ckrm_tf.layers.slim_conv import SlimConv2D
+from ckrm_tf.tuning.descent import _Descent
 from ckrm_tf.tuning.from_signals import propose_from_signals as propose
 from ckrm_tf.tuning.history import Outcome
 from ckrm_tf.tuning.rule import Rule
@@ -27,6 +28,12 @@ SMALL = Widths(8, (Stage(2, 8, 16), Stage(1, 12, 20)))
 
 CASES = {
     **{name: family(name, StartOptions(12, 1.5, (2, 1)), SHAPE, CLASSES) for name in FAMILIES},
+    **{
+        f"{name}, multiples of 8": family(
+            name, StartOptions(24, 1.5, (2, 1), multiple=8), SHAPE, CLASSES
+        )
+        for name in FAMILIES
+    },
     "resnet, torchvision": ResNetFamily(SMALL, SHAPE, CLASSES, Layout.torchvision()),
     "resnet, slim": ResNetFamily(SMALL, SHAPE, CLASSES, Layout(conv="slim")),
     "resnet, a stage absent": ResNetFamily(
@@ -51,6 +58,27 @@ def drawn(case, seed: int):
         a.name: a.fit(numbers.uniform(a.floor, a.size), most=a.size, floor=2) for a in case.axes
     }
     return settled(found, case.axes, most=case.start)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_narrowed_widths_are_multiples(case, seed):
+    widths = [a for a in case.axes if a.kind == "width"]
+    design = drawn(case, seed)
+    for axis in widths:
+        assert design[axis.name] in (0, axis.size) or design[axis.name] % axis.multiple == 0
+    if getattr(case, "multiple", 1) == 8:
+        assert {a.multiple for a in widths} == {8}
+        assert any(design[a.name] < a.size for a in widths)
+
+
+def test_a_step_down_is_at_least_a_multiple():
+    case = CASES["vgg, multiples of 8"]
+    rule = Rule(margin=0.02, floor=4)
+    moves = _Descent(case.start, {}, rule, case)._moves(
+        case.start.replace({"stage1/filters": 16, "stage2/filters": 8})
+    )
+    # Four fifths of 16 is nearest to 16; 8 is the least.
+    assert [design["stage1/filters"] for names, design in moves if len(names) == 1] == [8]
 
 
 def macs_of(model) -> int:

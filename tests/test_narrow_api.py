@@ -282,6 +282,19 @@ def test_widths_by_group_and_design(plain):
         assert [small.get_layer(n).filters for n in ("one", "two", "three")] == [5, 12, 8]
 
 
+def test_parameters_are_those_that_cost_counts():
+    model = network()
+    model.get_layer("one").trainable = False
+    before = cost(model)
+    assert before.params == sum(int(np.prod(w.shape)) for w in model.trainable_weights)
+    assert before.params < before.total
+    for share in (0.3, 0.7):
+        small = narrow(model, {"params": share})
+        assert 0.8 * share < cost(small).params / before.params <= share
+        # Of all weights, frozen ones and statistics among them, it is another share.
+        assert cost(small).total / before.total != pytest.approx(share, rel=0.05)
+
+
 def test_floor_multiple_and_freeze():
     model = network(width=40)
     # A layer that is left alone keeps its whole kernel: what it reads stays too.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 
 import keras
@@ -23,6 +24,7 @@ from search.narrow import narrow_model
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 SIDE, CLASSES = 12, 3
+INT8 = ("--formats", "keras,litert-int8")
 
 
 def draw(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -122,6 +124,21 @@ def test_what_cannot_be_done_is_told_in_a_line(folder, tmp_path, capsys):
     assert "LOW,HIGH" in refused(capsys, folder, "--macs", ".5", *data, "--pixels", "7", *out)
     # Every class is called another: the model as given knows nothing of these.
     assert "above chance" in refused(capsys, folder, "--macs", ".5", *data, *out)
+    if importlib.util.find_spec("ai_edge_litert"):
+        assert "--data with it" in refused(capsys, folder, "--macs", ".5", *out, *INT8)
+    # What failed leaves no folder.
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_somebody_elses_stays(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = ("--data", str(folder / "shifted.npz"))
+    assert "above chance" in refused(capsys, folder, "--macs", ".5", *data)
+    assert not (tmp_path / "runs").exists()
+    (tmp_path / "mine" / "empty").mkdir(parents=True)
+    out = ("--out", "mine/empty")
+    assert "above chance" in refused(capsys, folder, "--macs", ".5", *data, *out)
+    assert (tmp_path / "mine" / "empty").is_dir()
 
 
 def test_the_model_as_given_may_teach(folder, tmp_path, capsys):

@@ -21,7 +21,8 @@ class Axis:
         kind: "width", a number of channels; or "depth", a number of layers or blocks.
         group: axes of one group shrink and grow together: a stage.
         floor: smallest number; 0 for a depth that may go altogether.
-        multiple: numbers below `size` are multiples of it, as grouped convolutions need.
+        multiple: numbers below `size` are multiples of it, as grouped convolutions need. A size
+            that is no larger stays as it is.
         within: the depth that a width is part of: where that is 0, so is the width.
 
     Raises:

@@ -31,6 +31,10 @@ class Format:
         needs: modules that writing and reading import.
         install: what to install for them.
         float32: whether the file computes in float32 whatever the precision of the model.
+        exact: whether the file computes what the model computes. One that does not rounds: its
+            difference is told and not held to a tolerance, and `FlatModel.examples` are needed.
+        reader: Python source that defines `read(path)` in a process without this package, from a
+            path to a function from arrays by name to arrays by name; "" where none can.
     """
 
     name: str
@@ -41,6 +45,8 @@ class Format:
     needs: tuple[str, ...]
     install: str
     float32: bool = True
+    exact: bool = True
+    reader: str = ""
 
     def check_installed(self) -> None:
         """Raise a `CKRMError` that says what to install when a module is missing."""

@@ -8,11 +8,14 @@ import numpy as np
 
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.export.flat import FlatModel, Port
+from ckrm_tf.narrowing.responses import evenly
 
 BATCH = 32
 CASES = 8
 # Of a size that the network leaves open, in the first call and in the second.
 OPEN_SIZES = (32, 48)
+# Examples that ranges are read off.
+EXAMPLES = 256
 BRIGHTEST = 255.0
 
 # Inputs of one call, or its outputs.
@@ -46,6 +49,20 @@ def calls_of(flat: FlatModel, inputs: np.ndarray | Sequence[np.ndarray] | None) 
     return [*batches, [array[:1] for array in given]]
 
 
+def examples_of(
+    flat: FlatModel, given: np.ndarray | Sequence[np.ndarray]
+) -> tuple[np.ndarray, ...]:
+    """At most `EXAMPLES` cases of every input, taken evenly.
+
+    Raises:
+        CKRMError: when they do not fit the model.
+    """
+    pairs = _paired(flat, given)
+    if flat.batched:
+        pairs = [(port, evenly(np.asarray(array), EXAMPLES)) for port, array in pairs]
+    return tuple(_fitting(port, array) for port, array in pairs)
+
+
 def difference(
     what: str,
     ports: Sequence[Port],
@@ -55,7 +72,8 @@ def difference(
 ) -> float:
     """Largest difference of an output over all calls, relative to that output's largest value.
 
-    Whole numbers and truth values have to be equal. NaN and infinity are never equal.
+    Whole numbers and truth values have to be equal. NaN and infinity are never equal. With an
+    infinite tolerance all else is told and not refused.
 
     Raises:
         CKRMError: when a shape differs or the difference is above `tolerance`.
@@ -64,7 +82,8 @@ def difference(
     for index, port in enumerate(ports):
         pairs = [(one[index], other[index]) for one, other in zip(expected, received, strict=True)]
         found = _relative(pairs)
-        allowed = tolerance if port.dtype.startswith("float") else 0.0
+        rounds = np.isinf(tolerance)
+        allowed = tolerance if rounds or port.dtype.startswith("float") else 0.0
         if not found <= allowed:
             shapes = sorted({(one.shape, other.shape) for one, other in pairs})
             raise CKRMError(

@@ -7,19 +7,21 @@ import os
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
 
 from ckrm_tf.errors import CKRMError
-from ckrm_tf.export import saved_model
-from ckrm_tf.export.base import Call, Format
-from ckrm_tf.export.compare import Arrays, calls_of, difference, spread
+from ckrm_tf.export import litert_int8, saved_model
+from ckrm_tf.export.answers import Check, answers, in_a_line, outputs_of
+from ckrm_tf.export.base import Format
+from ckrm_tf.export.compare import calls_of, difference, examples_of, spread
 from ckrm_tf.export.flat import FlatModel
+from ckrm_tf.export.judge import Judge
 from ckrm_tf.export.plain import in_float32, uncompiled
 from ckrm_tf.export.registry import formats_named
 from ckrm_tf.files import whole_folder
@@ -27,8 +29,6 @@ from ckrm_tf.files import whole_folder
 FACTS_FILE = "export.json"
 # Of an output computed in reduced precision, from the same output in float32.
 PRECISION_TOLERANCE = 0.1
-
-Check = Literal["process", "here"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,7 @@ class FilesReport:
         precision: the difference between the model in float32, which every format but `keras`
             holds, and the model itself; 0 for a model in float32.
         seconds: CPU time of this process for writing and checking, by format.
+        judged: of each file that rounds, what `Judge.compare` tells; empty without a judge.
     """
 
     folder: Path
@@ -51,6 +52,7 @@ class FilesReport:
     spread: float
     precision: float
     seconds: Mapping[str, float]
+    judged: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def export_files(
@@ -59,6 +61,8 @@ def export_files(
     *,
     formats: Sequence[str] = ("keras", "saved_model"),
     inputs: np.ndarray | Sequence[np.ndarray] | None = None,
+    examples: np.ndarray | Sequence[np.ndarray] | None = None,
+    judge: Judge | None = None,
     metadata: Mapping[str, Any] | None = None,
     class_names: Sequence[str] | None = None,
     check: Check = "process",
@@ -74,14 +78,18 @@ def export_files(
         model: any built functional or Sequential model of Keras 3, with any number of inputs and
             outputs of any rank; sizes may vary.
         folder: must not exist or be empty.
-        formats: of `keras`, `saved_model`, `onnx` and `litert`, written and checked in this order.
+        formats: of `keras`, `saved_model`, `onnx`, `litert` and `litert-int8`, written and checked
+            in this order.
         inputs: what files are compared on, one array (cases, ...) for each input of the model;
             seeded noise by default.
+        examples: some hundred cases in the same form, which `litert-int8` needs to read the ranges
+            of activations off; `inputs` by default.
+        judge: labelled images on which the AUC of a file that rounds is told beside the model's.
         metadata: anything JSON can hold; goes into `export.json`, the SavedModel and the ONNX
             file.
         class_names: the same.
-        check: where the SavedModel is read: in a fresh `process` that cannot import this package,
-            or `here`, which takes no start of TensorFlow.
+        check: where files are read: in a fresh `process` that cannot import this package, save for
+            `.keras`, or `here`, which takes no start of TensorFlow.
 
     Raises:
         CKRMError: when the folder is in use, an argument does not fit the model, a package is
@@ -100,6 +108,11 @@ def export_files(
         raise CKRMError("check", expected="'process' or 'here'", received=repr(check))
     chosen = formats_named(formats)
     own = FlatModel.of(uncompiled(model))
+    rounding = [one.name for one in chosen if not one.exact]
+    given = inputs if examples is None else examples
+    if rounding and given is None:
+        raise litert_int8.no_examples()
+    shown = examples_of(own, given) if rounding and given is not None else ()
     calls = calls_of(own, inputs)
     expected = outputs_of("the model", own.arrays, calls)
     full, full_expected, precision = own, expected, 0.0
@@ -109,18 +122,19 @@ def export_files(
         full_expected = outputs_of("the model in float32", full.arrays, calls)
         what = "the model in float32"
         precision = difference(what, own.outputs, full_expected, expected, PRECISION_TOLERANCE)
+    full = replace(full, examples=shown)
     facts = _facts(metadata, class_names)
-    differences, seconds = {}, {}
+    differences: dict[str, float] = {}
+    seconds: dict[str, float] = {}
+    judged: dict[str, Mapping[str, Any]] = {}
     with whole_folder(Path(folder).absolute()) as part:
         for one in chosen:
             start = time.process_time()
             flat, wanted = (full, full_expected) if one.float32 else (own, expected)
             path = part / one.file
             write(one, flat, path, facts)
-            if one is saved_model.FORMAT and check == "process":
-                received = saved_model.run_fresh(path, flat, calls).outputs
-            else:
-                received = read_back(one, flat, path, calls)
+            received, told = answers(one, flat, path, calls, judge, check)
+            judged |= told
             differences[one.name] = difference(
                 one.file, flat.outputs, wanted, received, one.tolerance
             )
@@ -132,11 +146,13 @@ def export_files(
             "outputs": [asdict(port) for port in own.outputs],
             **({} if class_names is None else {"class_names": facts["class_names"]}),
             "parity": {
-                name: {"difference": found, "tolerance": tolerance}
-                for (name, found), tolerance in zip(
-                    differences.items(), (one.tolerance for one in chosen), strict=True
-                )
+                one.name: {
+                    "difference": differences[one.name],
+                    "tolerance": one.tolerance if one.exact else None,
+                }
+                for one in chosen
             },
+            **({"judged": judged} if judged else {}),
             "calls": len(calls),
             "spread": None if np.isnan(varied) else varied,
             "precision": precision,
@@ -144,7 +160,7 @@ def export_files(
             "metadata": plain_json(metadata or {}),
         }
         (part / FACTS_FILE).write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")
-    return FilesReport(Path(folder).absolute(), differences, varied, precision, seconds)
+    return FilesReport(Path(folder).absolute(), differences, varied, precision, seconds, judged)
 
 
 def write(one: Format, flat: FlatModel, path: Path, facts: Mapping[str, Any]) -> None:
@@ -161,40 +177,7 @@ def write(one: Format, flat: FlatModel, path: Path, facts: Mapping[str, Any]) ->
         raise CKRMError(
             f"writing {one.file}",
             expected=f"a model that the format {one.name} can hold",
-            received=_in_a_line(error),
-        ) from error
-
-
-def read_back(one: Format, flat: FlatModel, path: Path, calls: Sequence[Arrays]) -> list[Arrays]:
-    """The outputs, for each of `calls`, of the file at `path`.
-
-    Raises:
-        CKRMError: when the file cannot be read or called.
-    """
-    try:
-        call = one.read(path, flat)
-    except Exception as error:  # Readers raise errors of any class.
-        raise CKRMError(
-            f"reading {one.file}", expected="a file that loads", received=_in_a_line(error)
-        ) from error
-    return outputs_of(one.file, call, calls)
-
-
-def outputs_of(what: str, call: Call, calls: Sequence[Arrays]) -> list[Arrays]:
-    """The outputs of `call` for each of `calls`.
-
-    Raises:
-        CKRMError: when it fails.
-    """
-    try:
-        return [call(arrays) for arrays in calls]
-    except Exception as error:  # Readers raise errors of any class.
-        shapes = [[array.shape for array in arrays] for arrays in calls]
-        raise CKRMError(
-            f"outputs of {what} on the CPU",
-            expected=f"an answer to inputs of shapes {shapes}",
-            received=_in_a_line(error),
-            hint="Give other `inputs` when these do not suit the model.",
+            received=in_a_line(error),
         ) from error
 
 
@@ -233,8 +216,3 @@ def _facts(metadata: Mapping[str, Any] | None, class_names: Sequence[str] | None
     if metadata is not None:
         facts["metadata"] = json.dumps(plain_json(metadata))
     return facts
-
-
-def _in_a_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:400]}"

@@ -35,11 +35,13 @@ class FlatModel:
     Attributes:
         model: functional or Sequential.
         inputs, outputs: in the order of `keras.tree.flatten`.
+        examples: some hundred cases of every input, for formats that round.
     """
 
     model: keras.Model
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
+    examples: tuple[np.ndarray, ...] = ()
 
     @classmethod
     def of(cls, model: keras.Model) -> FlatModel:

@@ -15,6 +15,15 @@ from ckrm_tf.export.flat import FlatModel, specs, traced
 # The newest that tf2onnx 1.17 writes.
 OPSET = 18
 
+READER = """
+import onnxruntime
+
+def read(path):
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [end.name for end in session.get_outputs()]
+    return lambda given: dict(zip(names, session.run(names, given)))
+"""
+
 
 def _write(flat: FlatModel, path: Path, facts: Mapping[str, Any]) -> None:
     import onnx  # noqa: PLC0415 - an extra
@@ -82,4 +91,5 @@ FORMAT = Format(
     tolerance=1e-4,
     needs=("tensorflow", "onnx", "tf2onnx", "onnxruntime"),
     install="'ckrm-tf[onnx]'",
+    reader=READER,
 )

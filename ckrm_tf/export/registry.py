@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ckrm_tf.errors import CKRMError
-from ckrm_tf.export import keras_file, litert, onnx, saved_model
+from ckrm_tf.export import keras_file, litert, litert_int8, onnx, saved_model
 from ckrm_tf.export.base import Format
 
 FORMATS: dict[str, Format] = {
     known.name: known
-    for known in (keras_file.FORMAT, saved_model.FORMAT, onnx.FORMAT, litert.FORMAT)
+    for known in (
+        keras_file.FORMAT,
+        saved_model.FORMAT,
+        onnx.FORMAT,
+        litert.FORMAT,
+        litert_int8.FORMAT,
+    )
 }
 
 

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,32 +11,32 @@ from typing import Any
 import keras
 import numpy as np
 
-from ckrm_tf.errors import CKRMError
+from ckrm_tf.export import fresh
 from ckrm_tf.export.base import Call, Format, need
 from ckrm_tf.export.flat import FlatModel, specs
 
-TIMEOUT_SECONDS = 900
 SIGNATURE = "serving_default"
 
-# Blocking the package's name proves that the SavedModel needs nothing of it.
-FRESH_PROCESS = """
-import json, sys
-sys.modules["ckrm_tf"] = None
-import numpy as np
+READER = """
 import tensorflow as tf
-folder, exchange, calls, constants = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4:]
-model = tf.saved_model.load(folder)
-serve = model.signatures["serving_default"]
-for call in range(calls):
-    given = np.load(f"{exchange}/in{call}.npz")
-    found = serve(**{name: tf.constant(given[name]) for name in given.files})
-    np.savez(f"{exchange}/out{call}.npz", **{name: found[name].numpy() for name in found})
+
+def read(path):
+    global model
+    model = tf.saved_model.load(path)
+    serve = model.signatures["serving_default"]
+    def call(given):
+        found = serve(**{name: tf.constant(array) for name, array in given.items()})
+        return {name: found[name].numpy() for name in found}
+    return call
+"""
+# Prints the version of TensorFlow and the constants asked for.
+CONSTANTS = """
+import json
 answer = {"tensorflow": tf.__version__}
-for name in constants:
+for name in sys.argv[4:]:
     values = getattr(model, name)()[name].numpy()
     answer[name] = [v.decode() for v in values] if values.ndim else values.decode()
-with open(exchange + "/answer.json", "w") as file:
-    json.dump(answer, file)
+print(json.dumps(answer))
 """
 
 
@@ -112,42 +108,11 @@ def run_fresh(
     Raises:
         CKRMError: when that process fails or takes more than 15 minutes.
     """
-    # On the CPU: the process that asks usually holds the whole of an accelerator's memory.
-    env = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
-    names = [port.name for port in flat.inputs]
-    with tempfile.TemporaryDirectory() as exchange:
-        for number, arrays in enumerate(calls):
-            given: dict[str, Any] = dict(zip(names, arrays, strict=True))
-            np.savez(Path(exchange, f"in{number}.npz"), **given)
-        command = [sys.executable, "-P", "-c", FRESH_PROCESS, str(folder), exchange]
-        try:
-            done = subprocess.run(
-                [*command, str(len(calls)), *constants],
-                env=env,
-                cwd=exchange,
-                capture_output=True,
-                text=True,
-                timeout=TIMEOUT_SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise CKRMError(
-                "reading the SavedModel in a fresh process",
-                expected=f"an answer within {TIMEOUT_SECONDS} s",
-                received="none",
-            ) from error
-        if done.returncode:
-            raise CKRMError(
-                "reading the SavedModel in a fresh process",
-                expected="exit status 0",
-                received=f"{done.returncode}: {done.stderr.strip()[-600:]}",
-            )
-        answer = json.loads(Path(exchange, "answer.json").read_text(encoding="utf-8"))
-        outputs = []
-        for number in range(len(calls)):
-            with np.load(Path(exchange, f"out{number}.npz")) as found:
-                outputs.append([found[port.name] for port in flat.outputs])
-        return FreshAnswer(outputs, tensorflow=answer.pop("tensorflow"), constants=answer)
+    outputs, printed = fresh.run_fresh(
+        "the SavedModel", folder, flat, calls, READER, CONSTANTS, constants
+    )
+    answer = json.loads(printed.splitlines()[-1])
+    return FreshAnswer(outputs, tensorflow=answer.pop("tensorflow"), constants=answer)
 
 
 FORMAT = Format(
@@ -158,4 +123,5 @@ FORMAT = Format(
     tolerance=1e-5,
     needs=("tensorflow",),
     install="tensorflow",
+    reader=READER,
 )

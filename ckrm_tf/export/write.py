@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,13 @@ from scipy.special import softmax
 
 from ckrm_tf.design.design import Design
 from ckrm_tf.errors import CKRMError
-from ckrm_tf.export import files, saved_model
+from ckrm_tf.export import files, litert_int8, saved_model
+from ckrm_tf.export.answers import answers
 from ckrm_tf.export.base import Format
-from ckrm_tf.export.compare import BATCH
+from ckrm_tf.export.compare import BATCH, examples_of
 from ckrm_tf.export.flat import FlatModel
 from ckrm_tf.export.inference import inference_model, outputs
+from ckrm_tf.export.judge import Judge
 from ckrm_tf.export.plain import in_float32
 from ckrm_tf.export.registry import FORMATS, formats_named
 from ckrm_tf.families.base import Family
@@ -51,6 +53,7 @@ class ExportReport:
         images: number of images compared.
         seconds, check_seconds: the whole export, and the fresh process's share of it.
         differences: the same as the two differences above, of every format written.
+        judged: of each file that rounds, what `Judge.compare` tells; empty without a judge.
     """
 
     folder: Path
@@ -62,6 +65,7 @@ class ExportReport:
     seconds: float
     check_seconds: float
     differences: Mapping[str, float] = field(default_factory=dict)
+    judged: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def usage(self) -> str:
@@ -89,6 +93,8 @@ def export_model(
     metadata: Mapping[str, Any] | None = None,
     images: np.ndarray | None = None,
     formats: Sequence[str] = (KERAS, SAVED_MODEL),
+    examples: np.ndarray | None = None,
+    judge: Judge | None = None,
 ) -> ExportReport:
     """Write `saved_model/`, `model.keras` and `widths.json` into `folder`, and prove they agree.
 
@@ -113,7 +119,10 @@ def export_model(
             images; eight of seeded noise by default.
         formats: of `ckrm_tf.export.registry.FORMATS`, `saved_model` and `keras` among them. The
             formats other than these compute in float32 from the same weights, and may differ by
-            ten times as much.
+            ten times as much; `litert-int8` rounds, and its difference is told and not bounded.
+        examples: some hundred raw images, which `litert-int8` reads the ranges of activations
+            off; `images` by default.
+        judge: raw images with labels, on which the AUC of a file that rounds is told.
 
     Raises:
         CKRMError: when the folder is in use, an argument does not fit the model, a package is
@@ -159,9 +168,13 @@ def export_model(
     logits = outputs(model, pixels / np.float32(scale)).astype(np.float64)
     own = FlatModel.of(exported), logits
     full = own if {one.name for one in chosen} == BASE else _in_float32(model, scale, pixels)
+    if not all(one.exact for one in chosen):
+        full = _shown(full[0], images if examples is None else examples), full[1]
     calls = [[pixels[first : first + BATCH]] for first in range(0, len(pixels), BATCH)]
     texts = {"class_names": facts["class_names"], "metadata": json.dumps(facts)}
-    differences, check_seconds = {}, 0.0
+    differences: dict[str, float] = {}
+    judged: dict[str, Mapping[str, Any]] = {}
+    check_seconds = 0.0
     with whole_folder(target) as part:
         for one in chosen:
             flat, reference = own if one.name in BASE else full
@@ -174,7 +187,8 @@ def export_model(
                 _check_names(facts["class_names"], answer.constants["class_names"])
                 received = answer.outputs
             else:
-                received = files.read_back(one, flat, path, calls)
+                received, told = answers(one, flat, path, calls, judge)
+                judged |= told
             probabilities = np.concatenate([found for (found,) in received])
             differences[one.name] = _difference(one, reference, probabilities)
         facts["parity"] = {
@@ -182,6 +196,7 @@ def export_model(
             **differences,
             "tolerance": FORMATS[SAVED_MODEL].tolerance,
         }
+        facts |= {"judged": judged} if judged else {}
         (part / WIDTHS_FILE).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     return ExportReport(
         folder=target,
@@ -193,6 +208,7 @@ def export_model(
         seconds=time.perf_counter() - start,
         check_seconds=check_seconds,
         differences=differences,
+        judged=judged,
     )
 
 
@@ -262,6 +278,12 @@ def _in_float32(
     return FlatModel.of(inference_model(full, scale)), logits
 
 
+def _shown(flat: FlatModel, examples: np.ndarray | None) -> FlatModel:
+    if examples is None:
+        raise litert_int8.no_examples()
+    return replace(flat, examples=examples_of(flat, examples))
+
+
 def _difference(one: Format, logits: np.ndarray, received: np.ndarray) -> float:
     """Largest absolute difference of a probability; a NaN on either side counts as unequal.
 
@@ -273,6 +295,8 @@ def _difference(one: Format, logits: np.ndarray, received: np.ndarray) -> float:
         worst = float(np.max(np.abs(probabilities - received)))
         logs = np.log(np.clip([probabilities, received], TINY, None))
         worst_log = float(np.max(np.abs(logs[0] - logs[1])))
+    if not one.exact and np.isfinite(worst):
+        return worst
     log_tolerance = LOG_TOLERANCE * max(1.0, float(np.max(np.abs(logits))))
     if not (worst <= one.tolerance and worst_log <= log_tolerance):
         raise CKRMError(

@@ -134,6 +134,7 @@ class StartOptions:
         blocks: blocks or layers of each stage.
         conv: the kind of convolution, "plain" in every family.
         ratio: of `conv="slim"`.
+        multiple: widths that are narrowed are multiples of so many channels.
     """
 
     filters: int
@@ -141,3 +142,4 @@ class StartOptions:
     blocks: tuple[int, ...]
     conv: str = "plain"
     ratio: float = 4 / 3
+    multiple: int = 1

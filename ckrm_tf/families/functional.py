@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -87,8 +88,7 @@ class ModelFamily(Family):
         )
 
     def _unit(self, group: Any) -> int:
-        unit = self.multiple // np.gcd(self.multiple, group.step)
-        return int(unit) if unit < group.width else 1
+        return math.lcm(self.multiple, group.step) // group.step
 
     def _stage(self, path: str) -> str:
         by_path = dict(self.channels.trace.layers)

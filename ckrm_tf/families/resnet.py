@@ -31,6 +31,7 @@ class ResNetFamily(Family):
         input_shape: (height, width, channels) of one image.
         classes: number of outputs.
         layout: what surrounds the widths; the paper's network by default.
+        multiple: widths that are narrowed are multiples of so many channels.
 
     Example:
         >>> family = ResNetFamily(Widths.standard())
@@ -44,6 +45,7 @@ class ResNetFamily(Family):
     input_shape: tuple[int, int, int] = (224, 224, 1)
     classes: int = 3
     layout: Layout = field(default_factory=Layout)
+    multiple: int = 1
 
     @classmethod
     def from_options(
@@ -52,7 +54,7 @@ class ResNetFamily(Family):
         """The family whose starting network follows the paper's rule (2212.00272, Table 2)."""
         widths = Widths.from_rule(options.filters, options.growth, options.blocks)
         layout = Layout(conv=options.conv, ratio=options.ratio)  # type: ignore[arg-type]
-        return cls(widths, input_shape, classes, layout)
+        return cls(widths, input_shape, classes, layout, options.multiple)
 
     @property
     def start(self) -> Design:
@@ -70,14 +72,15 @@ class ResNetFamily(Family):
                 floor = int(size > 0 and not several)
                 found.append(Axis(name, size, "depth", stage, floor))
             elif stage == "stem":
-                found.append(Axis(name, size, "width", "stage1"))
+                found.append(Axis(name, size, "width", "stage1", 1, self.multiple))
             else:
-                multiple = self._multiple() if part == "mid" else 1
+                groups = self._groups() if part == "mid" else 1
+                multiple = math.lcm(self.multiple, groups)
                 within = f"{stage}/blocks"
                 found.append(Axis(name, size, "width", stage, 1, multiple, within))
         return tuple(found)
 
-    def _multiple(self) -> int:
+    def _groups(self) -> int:
         """What the channels of a 3x3 must divide by, for its groups."""
         layout = self.layout
         if layout.conv == "plain" or layout.groups == (layout.bottom_groups or 1) == 1:

@@ -32,6 +32,7 @@ class VGGFamily(Family):
         layers: convolutions of each stage of the starting network.
         input_shape: (height, width, channels) of one image.
         classes: number of outputs.
+        multiple: filters that are narrowed are multiples of so many.
 
     Raises:
         CKRMError: no stage, or unlike numbers of `filters` and `layers`.
@@ -48,6 +49,7 @@ class VGGFamily(Family):
     layers: tuple[int, ...]
     input_shape: tuple[int, int, int] = (224, 224, 1)
     classes: int = 3
+    multiple: int = 1
 
     def __post_init__(self) -> None:
         if not self.filters or len(self.filters) != len(self.layers):
@@ -73,7 +75,7 @@ class VGGFamily(Family):
         filters = tuple(
             max(1, int(options.filters * options.growth**i)) for i in range(len(options.blocks))
         )
-        return cls(filters, options.blocks, input_shape, classes)
+        return cls(filters, options.blocks, input_shape, classes, options.multiple)
 
     @cached_property
     def start(self) -> Design:
@@ -89,7 +91,9 @@ class VGGFamily(Family):
     def axes(self) -> tuple[Axis, ...]:
         """See `Family`."""
         return tuple(
-            Axis(name, size, "depth" if name.endswith("/layers") else "width", name.split("/")[0])
+            Axis(name, size, "depth", name.split("/")[0])
+            if name.endswith("/layers")
+            else Axis(name, size, "width", name.split("/")[0], 1, self.multiple)
             for name, size in self.start.items()
         )
 

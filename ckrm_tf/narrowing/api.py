@@ -65,7 +65,8 @@ def narrow(
             are, and so do the channels they touch.
         to: a share of every free width; or `{"params": .25}`, `{"macs": .5}`, `{"latency": .5}`, a
             share (or a whole number of parameters or multiply-accumulates) that is kept to; or
-            widths by group, `{group: width}`, a `Design` among them.
+            widths by group, `{group: width}`, a `Design` among them. Parameters are those that
+            `cost(model).params` counts: trainable ones, without frozen layers.
         keep: the units that stay, `{group: indices}`, in place of `to` and `select`; a group that
             is not named stays whole.
         images: some hundred images as the model takes them, without labels; they choose and mend.

@@ -11,7 +11,7 @@ from typing import Any
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.files import write_atomically
 from ckrm_tf.reporting.files import numbers, read_json, size_on_disk
-from ckrm_tf.reporting.record import Export, Latency
+from ckrm_tf.reporting.record import Estimate, Export, JudgedFile, Latency
 
 LATENCY_FILE = "latency.json"
 # A search and a narrowing write their facts under these names.
@@ -45,6 +45,7 @@ def read_export(folder: Path | None) -> tuple[Export | None, dict[str, str]]:
         classes=tuple(map(str, facts.get("class_names", ()))),
         input_shape=tuple(facts.get("input_shape", ())),
         scale=facts.get("scale"),
+        judged=tuple(_judged(n, told) for n, told in (facts.get("judged") or {}).items()),
     )
     return export, {str(k): str(v) for k, v in (facts.get("versions") or {}).items()}
 
@@ -54,13 +55,42 @@ def _parity(parity: dict[str, Any]) -> tuple[dict[str, float], dict[str, float]]
     nested = {k: v for k, v in parity.items() if isinstance(v, dict)}
     if nested:
         differences = {k: float(v["difference"]) for k, v in nested.items()}
-        return differences, {k: float(v["tolerance"]) for k, v in nested.items()}
+        bounded = {k: v["tolerance"] for k, v in nested.items() if v["tolerance"] is not None}
+        return differences, {k: float(v) for k, v in bounded.items()}
     found = numbers({"parity": parity}, "parity")
     tolerance = found.pop("tolerance", None)
     found.pop("images", None)
     # The file's one tolerance is that of the two formats which are always there.
     own = {k: tolerance for k in OWN if k in found and tolerance is not None}
     return found, own
+
+
+def _judged(name: str, told: dict[str, Any]) -> JudgedFile:
+    """What an export says of a file that rounds.
+
+    Raises:
+        CKRMError: something else.
+    """
+
+    def estimate(parts: dict[str, Any], value: Any) -> Estimate:
+        return Estimate(float(value), float(parts["low"]), float(parts["high"]))
+
+    try:
+        split, images, why = str(told["split"]), int(told["images"]), str(told.get("why", ""))
+        if why:
+            return JudgedFile(name, split, images, None, None, None, why)
+        return JudgedFile(
+            name,
+            split,
+            images,
+            model=estimate(told["model"], told["model"]["value"]),
+            file=estimate(told["file"], told["file"]["value"]),
+            difference=estimate(told, told["difference"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise CKRMError(
+            "export: judged", expected="what an export writes", received=f"{name}: {error}"[:80]
+        ) from error
 
 
 def write_latency(folder: Path, found: Sequence[Latency]) -> Path:

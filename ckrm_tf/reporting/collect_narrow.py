@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.reporting import collect_export, collect_verdicts
+from ckrm_tf.reporting.evidence import read_evidence
 from ckrm_tf.reporting.record import AxisRow, Network, Record
 
 
@@ -44,6 +46,23 @@ def collect_narrowing(folder: Path, given: Mapping[str, Any], made: str) -> Reco
         raise CKRMError(
             "narrow.json", expected="what search.narrow writes", received=f"no {error}"[:80]
         ) from error
+    evidence = read_evidence(folder)
+    notes = [
+        f"{name} was left alone: {reason}" for name, reason in (given.get("frozen") or {}).items()
+    ]
+    if evidence is not None and evidence.designs != tuple(dict(arm.design) for arm in arms):
+        evidence = None
+        notes.append("evidence.json is about other networks and is not shown.")
+    shown: dict[str, Any] = {}
+    if evidence is not None:
+        arms = [replace(a, trained_auc=e) for a, e in zip(arms, evidence.aucs, strict=True)]
+        shown = {
+            "classes": evidence.classes,
+            "curves": evidence.curves,
+            "disagreements": evidence.disagreements,
+            "counts": evidence.counts,
+            "cases": evidence.split,
+        }
     return Record(
         kind="narrow",
         folder=folder.resolve().name,
@@ -62,8 +81,6 @@ def collect_narrowing(folder: Path, given: Mapping[str, Any], made: str) -> Reco
         latency=collect_export.read_latency(folder),
         versions=versions | {k: str(v) for k, v in (given.get("versions") or {}).items()},
         command=shlex.join(["ckrm-tf", "narrow", *map(str, given.get("command", ()))]),
-        notes=tuple(
-            f"{name} was left alone: {reason}"
-            for name, reason in (given.get("frozen") or {}).items()
-        ),
+        notes=tuple(notes),
+        **shown,
     )

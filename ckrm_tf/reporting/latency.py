@@ -57,6 +57,26 @@ def measure_latency(
         CKRMError: as `ckrm_tf.export.inference.inference_model`.
     """
     flats = {name: FlatModel.of(inference_model(model, scale)) for name, model in models.items()}
+    return time_models(flats, scale, batches=batches, calls=calls, formats=formats)
+
+
+def time_models(
+    flats: Mapping[str, FlatModel],
+    scale: float = 1.0,
+    *,
+    batches: Sequence[int] = BATCHES,
+    calls: int = CALLS,
+    formats: Sequence[str] = tuple(RUNTIMES),
+    open_side: int = 1,
+) -> tuple[Latency, ...]:
+    """`measure_latency` of any models, called as they are.
+
+    Args:
+        flats: models by name, of any number of inputs.
+        scale: the largest number of an input.
+        batches, calls, formats: as in `measure_latency`.
+        open_side: the size of a side that a model leaves open.
+    """
     rows = []
     for name in formats:
         one, runtime = FORMATS[name], RUNTIMES[name]
@@ -69,8 +89,8 @@ def measure_latency(
                 called[network] = _reader(one, flat, path)
                 sizes[network] = size_on_disk(path).bytes
             for batch in batches:
-                shapes = {n: (batch, *flats[n].inputs[0].shape[1:]) for n in called}
-                timed = _timed(called, shapes, scale, calls)
+                given = {n: _drawn(flats[n], batch, scale, open_side) for n in called}
+                timed = _timed(called, given, calls)
                 rows += [
                     Latency(n, runtime, batch, median(t), min(t), max(t), calls, sizes[n])
                     for n, t in timed.items()
@@ -92,18 +112,18 @@ def _reader(one: Format, flat: FlatModel, path: Path) -> Call:
     return one.read(path, flat)
 
 
+def _drawn(flat: FlatModel, batch: int, scale: float, open_side: int) -> list[np.ndarray]:
+    """Seeded noise for every input."""
+    random = np.random.default_rng(1)
+    shapes = [(batch, *(side or open_side for side in port.shape[1:])) for port in flat.inputs]
+    pairs = zip(shapes, flat.inputs, strict=True)
+    return [random.uniform(0, scale, shape).astype(port.dtype) for shape, port in pairs]
+
+
 def _timed(
-    called: Mapping[str, Call],
-    shapes: Mapping[str, tuple[int | None, ...]],
-    scale: float,
-    calls: int,
+    called: Mapping[str, Call], given: Mapping[str, list[np.ndarray]], calls: int
 ) -> dict[str, list[float]]:
     """Seconds of each timed call, by network."""
-    random = np.random.default_rng(1)
-    given = {
-        name: [random.uniform(0, scale, [side or 1 for side in shape]).astype(np.float32)]
-        for name, shape in shapes.items()
-    }
     times: dict[str, list[float]] = {name: [] for name in called}
     for number in range(WARM + calls):
         for name, call in called.items():

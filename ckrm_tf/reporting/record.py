@@ -239,8 +239,35 @@ class Latency:
 
 
 @dataclass(frozen=True)
+class JudgedFile:
+    """A file that rounds, on labelled images beside the model in it.
+
+    Attributes:
+        name: its format.
+        split: the images, in words.
+        model, file: macro AUC with its interval over images; None where the labels allow none.
+        difference: file minus model.
+        why: nothing could be told; "" otherwise.
+    """
+
+    name: str
+    split: str
+    images: int
+    model: Estimate | None
+    file: Estimate | None
+    difference: Estimate | None
+    why: str = ""
+
+
+@dataclass(frozen=True)
 class Export:
-    """The export folder: its files, and how far their outputs are from the trained model's."""
+    """The export folder: its files, and how far their outputs are from the trained model's.
+
+    Attributes:
+        differences: of each format.
+        tolerances: of those that are bounded.
+        judged: the files that round.
+    """
 
     folder: str
     files: tuple[FileSize, ...]
@@ -250,6 +277,7 @@ class Export:
     classes: tuple[str, ...] = ()
     input_shape: tuple[int, ...] = ()
     scale: float | None = None
+    judged: tuple[JudgedFile, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -262,6 +290,7 @@ class Record:
         finished: a search that has written its summary.
         settings: of run.json or narrow.json, as they stand there.
         counts: images of each class by split, where a file tells.
+        cases: the images of `curves` and `disagreements`, in words.
         notes: what was assumed, or could not be read, in sentences.
     """
 
@@ -280,6 +309,7 @@ class Record:
     classes: tuple[ClassRow, ...] = ()
     curves: tuple[Curve, ...] = ()
     disagreements: tuple[Disagreement, ...] | None = None
+    cases: str = "test split"
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     export: Export | None = None
     latency: tuple[Latency, ...] = ()

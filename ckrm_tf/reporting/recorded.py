@@ -32,8 +32,7 @@ class RecordedFamily(Family):
     def __init__(self, start: Design, multiple: int = 1) -> None:
         self._start = start
         self._axes = tuple(
-            Axis(name, size, "width", name, 1, multiple if multiple < size else 1)
-            for name, size in start.items()
+            Axis(name, size, "width", name, 1, multiple) for name, size in start.items()
         )
 
     @property

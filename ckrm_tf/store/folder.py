@@ -24,6 +24,7 @@ LATER: dict[str, Any] = {
     "score_share": 0.0,
     "folds": 0,
     "precision": "float32",
+    "multiple": 1,
     "from": "scratch",
     "distill": False,
 }

@@ -170,8 +170,14 @@ class _Descent:
             if name not in names:
                 return number
             # A stage of one block may hold what no other has: it is not taken away unseen.
-            return max(1, number // 2) if name in self.depths else number * STEP
+            if name in self.depths:
+                return max(1, number // 2)
+            # A step of less than half a multiple would come back to where it began.
+            return (
+                min(number * STEP, number - multiples[name]) if name in multiples else number * STEP
+            )
 
+        multiples = {a.name: a.multiple for a in self.family.axes if a.multiple > 1}
         return adapt(now, self.family.axes, self.rule, new)
 
     def _rebase(self) -> None:

@@ -49,8 +49,8 @@ class CKRMOracle(keras_tuner.Oracle):
         >>> from ckrm_tf import CKRMOracle, ResNetFamily, Stage, Widths
         >>> family = ResNetFamily(Widths(8, (Stage(1, 8, 16),)), (16, 16, 1))
         >>> oracle = CKRMOracle(family, max_trials=10)
-        >>> oracle.populate_space("0")["values"]
-        {'stem/filters': 8, 'stage1/blocks': 1, 'stage1/mid': 8, 'stage1/out': 16}
+        >>> list(oracle.populate_space("0")["values"].values())  # its widths and depths
+        [8, 1, 8, 16]
         >>> oracle.why
         'the starting network'
     """

@@ -57,8 +57,8 @@ def disagreements(page: Page) -> list[Block]:
     wrong = sum(d.recommended != d.label for d in found)
     blocks: list[Block] = [
         Text(
-            f"{words.plural(len(found), 'image')} of the test split: the recommended network is "
-            f"wrong on {wrong}, the start on {sum(d.start != d.label for d in found)}."
+            f"{words.plural(len(found), 'image')} of the {page.record.cases}: the recommended "
+            f"network is wrong on {wrong}, the start on {sum(d.start != d.label for d in found)}."
         )
     ]
     pictures = tuple(
@@ -79,7 +79,7 @@ def disagreements(page: Page) -> list[Block]:
     blocks.append(
         Table(
             "disagreements",
-            f"Images by their place in the test split, counted from 0.{left}",
+            f"Images by their place in the {page.record.cases}, counted from 0.{left}",
             ("image", "true class", "start says", "recommended says"),
             tuple((str(d.image), d.label, d.start, d.recommended) for d in found[:MOST_ROWS]),
         )

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from ckrm_tf.reporting import words
+from ckrm_tf.reporting.record import JudgedFile
 from ckrm_tf.reporting.sections.base import Block, Code, Page, Table, Text
+
+# The format of a file.
+FORMATS = {
+    "model.keras": "keras",
+    "model.onnx": "onnx",
+    "model.tflite": "litert",
+    "model_int8.tflite": "litert-int8",
+}
+ROUNDING = {"model_int8.tflite"}
 
 
 def checks(page: Page) -> list[Block]:
@@ -47,22 +58,54 @@ def export(page: Page) -> list[Block]:
                         file.name,
                         words.size(file.bytes),
                         _number(found.differences, file.name),
-                        _number(found.tolerances, file.name),
+                        _number(
+                            found.tolerances,
+                            file.name,
+                            "it rounds" if file.name in ROUNDING else "not recorded",
+                        ),
                     )
                     for file in found.files
                 ),
                 numeric=(1, 2, 3),
             )
         )
+        if found.judged:
+            blocks.append(_judged(found.judged))
     if page.record.latency:
         blocks.append(_latency(page))
     return blocks
 
 
-def _number(values: Any, file: str) -> str:
+def _judged(found: Sequence[JudgedFile]) -> Table:
+    return Table(
+        "rounded",
+        "Files that round, beside the model in float32: macro AUC, 95% interval over images.",
+        ("file", "images", "AUC of the model", "AUC of the file", "difference"),
+        tuple(
+            (
+                one.name,
+                f"{one.images} {one.split}",
+                words.estimate(one.model),
+                one.why or words.estimate(one.file),
+                _difference(one),
+            )
+            for one in found
+        ),
+        numeric=(2, 3, 4),
+    )
+
+
+def _difference(one: JudgedFile) -> str:
+    d = one.difference
+    if d is None or d.low is None or d.high is None:
+        return words.NONE
+    return f"{words.signed(d.value)} [{words.signed(d.low)}, {words.signed(d.high)}]"
+
+
+def _number(values: Any, file: str, absent: str = "not recorded") -> str:
     # A format's file is its name, with or without an ending.
-    name = {"model.keras": "keras", "model.onnx": "onnx", "model.tflite": "litert"}.get(file, file)
-    return f"{values[name]:.2g}" if name in values else "not recorded"
+    name = FORMATS.get(file, file)
+    return f"{values[name]:.2g}" if name in values else absent
 
 
 def _latency(page: Page) -> Table:
