@@ -293,7 +293,7 @@ def test_the_fingerprint_changes_with_everything_that_changes_a_result_and_nothi
     assert load_settings(None, {"blocks": [3, 4, 6, 2]}).fingerprint() != base
     free = {"trials": 3, "out": "elsewhere", "tensorboard": True, "penalty": 1.0}
     free |= {"training_timeout": 9.0, "no_test": True, "reuse": ("a",)}
-    free |= {"optuna_storage": "sqlite:///a.db"}
+    free |= {"optuna_storage": "sqlite:///a.db", "formats": "saved_model,keras,onnx"}
     assert set(free) == set(FREE)
     assert load_settings(None, free).fingerprint() == base
 
