@@ -132,7 +132,7 @@ class Progress:
 
     def on_training(self, training: Training, new: bool) -> None:
         """Print one training; see `Runner`."""
-        if new:
+        if new and training.taken_from is None:
             self.new_seconds.append(training.seconds)
         if not self._confirming:
             self.trainings.append(training)
@@ -195,7 +195,8 @@ class Progress:
             return f"{head}  failed: {t.reason}"
         worst = max(t.lam, key=lambda name: t.lam[name], default="")
         lam = f"max λ {t.lam[worst]:.2f} ({worst})" if worst and t.lam[worst] > 0 else "λ 0"
-        took = duration(t.seconds) if new else f"from {t.taken_from or 'the journal'}"
+        here = new and t.taken_from is None
+        took = duration(t.seconds) if here else f"from {t.taken_from or 'the journal'}"
         took += "" if t.how == PLAIN_NAME else f", {t.how}"
         left = self._left() if new else ""
         said = f"{took}, {left}" if left else took

@@ -23,7 +23,7 @@ from search.settings import Settings, option_flags
 # network took over from its start is told by its record.
 STEERING = {
     *("trials", "seeds", "strategy", "margin", "penalty", "bold", "floor", "depth", "level"),
-    *("confirm", "no_test", "filters", "growth", "data", "from", "distill"),
+    *("confirm", "no_test", "filters", "growth", "multiple", "data", "from", "distill"),
 }
 # Settings of the data, which the pixels tell, as long as nobody is dealt into parts.
 OF_DATA = {"image_size", "split", "frame"}

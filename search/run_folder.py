@@ -12,7 +12,7 @@ from ckrm_tf.errors import CKRMError
 from ckrm_tf.store.folder import LATER, MARKER, read_marker
 from search.given import Given
 from search.model_file import model_digest, model_path
-from search.settings import Settings, make_settings
+from search.settings import RECORDED, Settings, make_settings
 
 
 def read_run(
@@ -44,9 +44,12 @@ def read_run(
             hint="It may have seen any image and is not trained anew: no folds, no fresh seeds.",
         )
     pixels = identity.pop("pixels", None)
-    settings = make_settings([(marker.name, identity | free), (None, own)])
+    kept = {*identity}
+    names = {there: name for name, there in RECORDED.items()}
+    known = {names.get(name, name): value for name, value in identity.items()}
+    settings = make_settings([(marker.name, known | free), (None, own)])
     # Version 0.1 did not have those of LATER.
-    lost = sorted({*settings.fingerprint()} - {*identity, *LATER})
+    lost = sorted({*settings.fingerprint()} - {*kept, *LATER})
     if lost or not isinstance(pixels, str):
         raise _damaged(marker, f"a file without {(lost or ['pixels'])[0]}")
     said = replace(settings, options={**settings.options, **options})

@@ -54,6 +54,9 @@ OF_MODEL = (
     *("pixels", "output", "unseen", "custom", "unsafe"),
 )
 
+# Settings that run.json has under another name: `pixels` is the hash of the data there.
+RECORDED = {"pixels": "pixel_range"}
+
 # Of a search on data whose patients are known.
 FOLDS = 5
 
@@ -247,7 +250,7 @@ class Settings:
         # The file is known by its content, wherever it lies.
         unused += ("model",) if self.model else OF_MODEL
         return {
-            k.rstrip("_"): list(v) if isinstance(v, tuple) else v
+            RECORDED.get(k, k.rstrip("_")): list(v) if isinstance(v, tuple) else v
             for k, v in values.items()
             if k not in (*FREE, *WHERE, *unused)
         }

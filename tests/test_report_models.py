@@ -17,7 +17,8 @@ from ckrm_tf.reporting.latency import RUNTIMES, measure_latency
 from ckrm_tf.stats import compare_trained_models, macro_auc
 from search.console import read_images
 from search.report import report_run
-from search.report_models import MOST_PICTURES, add_latency
+from search.report_cases import MOST_PICTURES
+from search.report_models import add_latency
 from search.retrain import probabilities
 from search.run_folder import read_run
 from search.session import data_fingerprint, make_runner

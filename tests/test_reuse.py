@@ -16,6 +16,7 @@ from ckrm_tf.store.folder import open_folder
 from ckrm_tf.store.journal import Journal
 from ckrm_tf.store.record import COMPLETED, FAILED, Training
 from ckrm_tf.train.trainer import predict
+from ckrm_tf.train.way import PLAIN_NAME
 from search.console import Progress
 from search.session import data_fingerprint, held_out, make_runner
 from search.settings import load_settings
@@ -73,7 +74,7 @@ def taken(place, data, said=None, **changes):
         runner = make_runner(settings, data, folder)
     if said is not None:
         said.append(out.getvalue())
-    return runner, runner._known(runner.family.start, 1, settings.epochs)
+    return runner, runner.known(runner.family.start, 1, settings.epochs, PLAIN_NAME)
 
 
 def test_record_and_weights_become_the_runs_own(before, tiny_data):
@@ -86,9 +87,9 @@ def test_record_and_weights_become_the_runs_own(before, tiny_data):
     assert path.read_bytes() == (before / "weights" / path.name).read_bytes()
     # The next start has it in its own journal, and needs the other folder no more.
     again = make_runner(settings_of(), tiny_data, path.parent.parent)
-    assert again._known(found.design, 1, 1) == found
+    assert again.known(found.design, 1, 1, PLAIN_NAME) == found
     # What is not there is to be trained.
-    assert runner._known(found.design, 2, 1) is None
+    assert runner.known(found.design, 2, 1, PLAIN_NAME) is None
 
 
 # What steers a search changes no training: the start of the search may even be another.
@@ -159,7 +160,7 @@ def test_a_training_of_another_fold_is_none_of_this_one(tmp_path, tiny_data):
     put(place, settings, tiny_data, seed=2, fold=0)
     runner, found = taken(place, tiny_data, folds=3)
     assert found.fold == 0
-    assert runner._known(found.design, 2, 1) is None
+    assert runner.known(found.design, 2, 1, PLAIN_NAME) is None
 
 
 def test_folds_of_a_final_run_are_taken_by_folds_of_another(tmp_path, tiny_data):
@@ -178,7 +179,7 @@ def test_folds_of_a_final_run_are_taken_by_folds_of_another(tmp_path, tiny_data)
         )
         with redirect_stdout(io.StringIO()):
             runner = make_runner(replace(whole, reuse=(str(place),)), part, now)
-        found = runner._known(runner.family.start, 1, 1)
+        found = runner.known(runner.family.start, 1, 1, PLAIN_NAME)
         assert found.taken_from == str(place / "folds2" / f"fold{number}")
 
 
@@ -209,7 +210,7 @@ def test_several_folders_are_looked_through(tmp_path, before, tiny_data):
         f"reuse     nothing of {other} can be taken over",
         f"reuse     {before}",
     ]
-    assert runner._known(runner.family.start, 1, 1).taken_from == str(before)
+    assert runner.known(runner.family.start, 1, 1, PLAIN_NAME).taken_from == str(before)
 
 
 @pytest.mark.parametrize(

@@ -293,6 +293,20 @@ def test_the_fingerprint_changes_with_everything_that_changes_a_result_and_nothi
     assert load_settings(None, {"blocks": [3, 4, 6, 2]}).fingerprint() != base
     free = {"trials": 3, "out": "elsewhere", "tensorboard": True, "penalty": 1.0}
     free |= {"training_timeout": 9.0, "no_test": True, "reuse": ("a",)}
-    free |= {"optuna_storage": "sqlite:///a.db"}
+    free |= {"optuna_storage": "sqlite:///a.db", "formats": "keras"}
     assert set(free) == set(FREE)
     assert load_settings(None, free).fingerprint() == base
+
+
+def test_multiples_are_part_of_every_search_and_the_pixels_of_a_given_model():
+    plain = load_settings(None, {"filters": 24, "blocks": [1, 1]})
+    narrowed = load_settings(None, {"filters": 24, "blocks": [1, 1], "multiple": 8})
+    assert narrowed.fingerprint() == plain.fingerprint() | {"multiple": 8}
+    for settings, multiple in ((plain, 1), (narrowed, 8)):
+        axes = settings.network((32, 32, 1), 3).axes
+        assert {axis.multiple for axis in axes if axis.kind == "width"} == {multiple}
+    # The key `pixels` of run.json is the hash of the data.
+    given = load_settings(None, {"model": "a.keras", "pixels": "0,1"}).fingerprint()
+    assert given["pixel_range"] == "0,1"
+    assert "pixels" not in given
+    assert "pixel_range" not in load_settings(None, {"pixels": "0,1"}).fingerprint()

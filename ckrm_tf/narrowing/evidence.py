@@ -14,8 +14,8 @@ from ckrm_tf.narrowing.groups import Group
 from ckrm_tf.narrowing.plan import Channels
 from ckrm_tf.narrowing.responses import Gram, gram_matrices
 
-# Rows of a kernel that are squared at once: the head of VGG-16 has 102 million weights.
-ROWS = 4096
+# Weights that are squared at once: few enough for the cache of a processor.
+BLOCK = 2**18
 
 
 class Evidence:
@@ -98,8 +98,9 @@ class Evidence:
         for value, axis, gain, places in self._makers(group):
             total = np.zeros(value.shape[axis])
             flat = np.moveaxis(value, axis, -1).reshape(-1, len(total))
-            for start in range(0, len(flat), ROWS):
-                rows = np.asarray(flat[start : start + ROWS], np.float64)
+            size = max(1, BLOCK // len(total))
+            for start in range(0, len(flat), size):
+                rows = np.asarray(flat[start : start + size], np.float64)
                 total += np.einsum("ij,ij->j", rows, rows)
             found.append((total * gain**2)[places].sum(axis=1))
         return found

@@ -31,6 +31,8 @@ T = TypeVar("T")
 
 # Of run.json, beside the settings.
 PIXELS = "pixels"
+# Settings that run.json has under another name than their flag.
+FLAGS = {"pixel_range": "pixels"}
 
 
 def collect(folder: Path) -> Record:
@@ -261,5 +263,6 @@ def _command(settings: Mapping[str, Any]) -> str:
         text = ",".join(map(str, value)) if isinstance(value, list) else value
         text = str(value).lower() if isinstance(value, bool) else str(text)
         quoted = text if text and not set(text) & set(" '\"$\\;&|<>()[]*?") else repr(text)
-        words.append(f"--{name.replace('_', '-')} {quoted}")
+        flag = FLAGS.get(name, name).replace("_", "-")
+        words.append(f"--{flag} {quoted}")
     return " ".join(words)

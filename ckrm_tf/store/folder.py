@@ -25,6 +25,7 @@ LATER: dict[str, Any] = {
     "folds": 0,
     "precision": "float32",
     "multiple": 1,
+    "pixel_range": None,
     "from": "scratch",
     "distill": False,
 }

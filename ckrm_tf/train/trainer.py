@@ -213,7 +213,7 @@ class Trainer:
             self.network.optimizer.build(self.network.trainable_variables)
             slots = self.network.optimizer.variables
             # The moments begin as zeros; the scale of a loss does not.
-            self._fresh_slots = [None if v.shape else ops.convert_to_numpy(v) for v in slots]
+            self._fresh_slots = [None if v.ndim else ops.convert_to_numpy(v) for v in slots]
         else:
             slots = self.network.optimizer.variables
             for variable, value in zip(slots, self._fresh_slots, strict=True):

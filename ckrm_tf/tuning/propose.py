@@ -9,8 +9,9 @@ One network is trained in full, the starting one. Then, where slices can be scor
 2. From there the way leads down by the scores of mended slices (`descent`), without training.
 3. The smallest network of the way whose slice still holds is trained, at a depth that shrinks as
    its widths do. All trainings along the way say together where on it the loss of AUC reaches what
-   is accepted (`crossing`), and the network nearest to that is trained next: one AUC is partly
-   chance and decides nothing alone. Where no other network is as near, it is a further seed.
+   is accepted (`crossing`), and the network a little above is trained next: one AUC is partly
+   chance and decides nothing alone. The second is well above: it tells what large networks reach.
+   Where no other network is as near, it is a further seed.
 4. Once that is settled, the smallest network that holds is the root of a way of its own: its slices
    are scored and networks along its way are trained alike.
 5. What is left is tried by the signals alone (`from_signals`), as all of it is where nothing can be
@@ -43,6 +44,8 @@ WIDE = 2.0
 # How far the scores' guess may be off, and when a way is settled, both in halvings.
 GUESS = 2.0
 SETTLED = 0.5
+# Quantiles of the belief at which networks are trained, the second of a way and all others.
+LEVEL, CAUTIOUS = 0.9, 0.65
 # Of the share of parameters: widths enter twice, depths and the second width once each.
 DEPTH_POWER = 0.25
 # The needed widths as they are; else half-way to them, on a logarithmic scale.
@@ -120,9 +123,10 @@ def _along(
         return None
     known = {o.design: o for o in history}
     trained = [known[s.design] for s in slices if s.design in known]
+    others = [o for o in trained if o is not history[0] and not o.failed]
     belief = crossing(
         history[0],
-        [o for o in trained if o.design != history[0].design],
+        others,
         rule.margin,
         most=outcome.params,
         least=places[-1].params,
@@ -132,8 +136,12 @@ def _along(
     if len(trained) > 1 and belief.spread < SETTLED:
         return None
 
+    # A network too small can neither be recommended nor tell what large ones reach: the second says
+    # that, at a fraction of what a further training of the start costs.
+    target = belief.quantile(LEVEL if len(others) == 1 else CAUTIOUS)
+
     def far(place: Slice) -> float:
-        return abs(math.log(place.params / belief.median))
+        return abs(math.log(place.params / target))
 
     # On a fold that the start has not seen a further seed tells nothing.
     seeds = min(rule.repeats, len(history[0].folds) or rule.repeats)

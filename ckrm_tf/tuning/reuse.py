@@ -40,7 +40,7 @@ class Earlier:
         """
         for journal in self.journals:
             found = journal.find(*key)
-            if found is None or found.status != COMPLETED or not self._is_plain(found):
+            if found is None or found.status != COMPLETED or found.how != PLAIN_NAME:
                 continue
             if found.fold != runner.fold_of(found.seed):
                 continue
@@ -63,12 +63,10 @@ class Earlier:
     def __len__(self) -> int:
         """Trainings that may be taken."""
         return sum(
-            t.status == COMPLETED and self._is_plain(t) for j in self.journals for t in j.current()
+            t.status == COMPLETED and t.how == PLAIN_NAME
+            for j in self.journals
+            for t in j.current()
         )
-
-    @staticmethod
-    def _is_plain(training: Training) -> bool:
-        return training.how == PLAIN_NAME
 
 
 def earlier_places(folder: Path) -> list[Path]:
