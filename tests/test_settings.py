@@ -15,6 +15,7 @@ from search.data_flags import RENAMED, data_flags
 from search.settings import (
     FREE,
     KEYS,
+    WHERE,
     Settings,
     load_settings,
     make_settings,
@@ -296,6 +297,10 @@ def test_the_fingerprint_changes_with_everything_that_changes_a_result_and_nothi
     free |= {"optuna_storage": "sqlite:///a.db", "formats": "keras"}
     assert set(free) == set(FREE)
     assert load_settings(None, free).fingerprint() == base
+    where = {"workers": 4, "cluster": "auto", "gpus_per_training": 0.5}
+    assert set(where) == set(WHERE)
+    assert load_settings(None, where).fingerprint() == base
+    assert load_settings(None, where).free == load_settings(None, {}).free
 
 
 def test_multiples_are_part_of_every_search_and_the_pixels_of_a_given_model():
