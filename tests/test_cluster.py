@@ -130,12 +130,14 @@ def gone(number):
 class Deaths:
     """Called now and then with the workers: the next thing happens to one that is at work."""
 
-    def __init__(self, *plan, seed=1):
+    def __init__(self, *plan, seed=1, every=0.0):
         self.plan, self.done, self.rng = list(plan), [], random.Random(seed)
+        self.every, self.last = every, time.monotonic()
 
     def __call__(self, slots):
         busy = [slot for slot in slots if slot.job is not None]
-        if self.plan and busy:
+        if self.plan and busy and time.monotonic() - self.last >= self.every:
+            self.last = time.monotonic()
             self.done.append(self.plan.pop(0)(self.rng.choice(busy)))
 
 
@@ -185,6 +187,29 @@ def test_workers_and_a_node_that_die_cost_nothing_but_time(machines, pool, setup
     alone = runner_in(tmp_path, setup, None, heard)
     assert [alone.run(*one) for one in wanted] == trainings
     assert not any(new for _, new in heard)
+
+
+@pytest.mark.long
+def test_a_hundred_deaths(machines, pool, setup, tmp_path, request):
+    """Of workers and nodes, at random, one in fifteen seconds at most: an hour or more."""
+    if "long" not in request.config.option.markexpr:
+        pytest.skip("takes an hour: pytest -m long")
+    rng = random.Random(7)
+    runner = runner_in(tmp_path, setup, pool)
+    lost, finished = pool.lost, pool.finished
+    plan = [rng.choice([kill, kill, kill, lambda slot: machines.lose_a_node()]) for _ in range(100)]
+    pool.show, pool.most_lost = Deaths(*plan, every=15.0), 1000
+    wanted = []
+    while pool.show.plan:
+        batch = [(setup.family.start, len(wanted) + n) for n in range(1, 9)]
+        runner.expect(batch)
+        for one in batch:
+            runner.run(*one)
+        wanted += batch
+    pool.show, pool.most_lost = None, 5
+    check(tmp_path, runner, wanted)
+    assert pool.finished - finished == len(wanted)
+    assert 90 <= pool.lost - lost <= 100
 
 
 def test_what_comes_is_what_this_process_trains(pool, setup, tmp_path):
