@@ -48,10 +48,13 @@ def marks() -> set[str]:
 
 def begin(out: Path, npz: Path, *more: str) -> subprocess.Popen:
     command = [sys.executable, "-m", "search.run", f"--data={npz}", f"--out={out}", *FLAGS, *more]
+    # What other tests of this process have set would count: the commands set it themselves.
+    plain = {k: v for k, v in os.environ.items() if k != "TF_ENABLE_ONEDNN_OPTS"}
     # A session of its own, as a terminal gives one: a Ctrl-C there reaches the whole group.
     return subprocess.Popen(
         command,
         cwd=ROOT,
+        env=plain,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -84,6 +87,7 @@ def comparable(line: bytes) -> dict:
 
 
 @needs_ray
+@pytest.mark.long
 def test_interrupted_killed_and_gone_on_with_it_is_the_search_of_one_process(tmp_path, npz):
     """Ctrl-C, then SIGKILL, then to the end; beside it the same search in one process."""
     out, alone = tmp_path / "workers", tmp_path / "alone"
@@ -207,4 +211,5 @@ def test_what_ignores_the_end_is_killed():
     assert stubborn.stdout.readline() == b"1\n"
     # Buried here: a zombie has no environment.
     end_all("stubborn")
-    assert stubborn.wait(10) == -signal.SIGKILL
+    with stubborn:
+        assert stubborn.wait(10) == -signal.SIGKILL
