@@ -140,6 +140,7 @@ def test_gaze_maps_are_none_of_the_pixels(tmp_path, tiny_data):
     said = []
     assert taken(place, tiny_data, said, **changes, sigma=9.0)[1] is None
     assert "it has another sigma None, not 9.0" in said[0]
+    (tmp_path / "now").rename(tmp_path / "first")
     assert taken(place, tiny_data, **changes)[1] is not None
 
 
