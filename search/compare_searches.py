@@ -13,6 +13,7 @@ from rich.console import Console
 
 from ckrm_tf.data import Dataset
 from ckrm_tf.store.record import Training
+from ckrm_tf.tuning.heritage import Heritage
 from ckrm_tf.tuning.oracle import CKRMOracle
 from ckrm_tf.tuning.runner import Runner
 from search.compare_final import Found
@@ -21,7 +22,6 @@ from search.session import make_scoring, make_tuner, search_all
 from search.settings import Settings
 from search.side_by_side import side_by_side
 from search.strategies import SHORT, make_strategy
-from search.watchers import told
 from search.workers import put_to_work
 
 if TYPE_CHECKING:
@@ -93,9 +93,7 @@ def _at_once(
     def search(name: str, repeat: int) -> list[Training]:
         label = f"{name} {repeat + 1}  "
         with _progress(console, name, repeat, options, settings, label) as progress:
-            # One journal for all; each search hears of its own trainings.
-            mine = copy.copy(runner)
-            return run_strategy(progress, name, repeat, options, settings, data, mine, folder)
+            return run_strategy(progress, name, repeat, options, settings, data, runner, folder)
 
     with Progress(console, None, settings.margin) as shared:
         put_to_work(pool, runner, shared)
@@ -133,10 +131,12 @@ def run_strategy(
     folder: Path,
 ) -> list[Training]:
     """All trainings of one strategy in one repeat, in order, whether new or from the journal."""
+    # One journal for all, and one who writes trainings elsewhere; each search hears of its own.
+    runner, watch = copy.copy(runner), runner.on_training
     networks = options.budget(name) // settings.seeds
     # Repeats share no training seed, and all strategies of a repeat share theirs.
     mine = replace(settings, seed=settings.seed + repeat * settings.most_seeds)
-    runner.heritage.first = mine.seed
+    runner.heritage = Heritage(runner, mine.seed)
     progress.describe = runner.family.describe
     oracle, metrics = make_strategy(name, mine, data, networks)
     scoring = None
@@ -155,8 +155,10 @@ def run_strategy(
         priced.append(replace(training, cpu_seconds=whole))
         paid = spent
         progress.on_training(training, new)
+        if watch is not None:
+            watch(training, new)
 
-    runner.on_training = told(on_training, settings, folder, runner.family, progress.note)
+    runner.on_training, runner.note = on_training, progress.note
     tuner = make_tuner(mine, oracle, runner, folder, extra_metrics=metrics)
     search_all(tuner, progress)
     return priced

@@ -134,7 +134,8 @@ class Progress:
         """Print one training; see `Runner`."""
         if new and training.taken_from is None:
             self.new_seconds.append(training.seconds)
-        if not self._confirming:
+        # A start that others were taught by may be asked for by the search too.
+        if not self._confirming and all(t.key != training.key for t in self.trainings):
             self.trainings.append(training)
             # A trial begins with the first of its seeds.
             self.done += (training.seed - self.trainings[0].seed) % self.seeds == 0

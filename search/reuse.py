@@ -27,6 +27,8 @@ STEERING = {
 }
 # Settings of the data, which the pixels tell, as long as nobody is dealt into parts.
 OF_DATA = {"image_size", "split", "frame"}
+# What the pixels never tell: by what they are divided.
+NOT_IN_PIXELS = {"scale"}
 # Settings that an error names.
 MOST_NAMED = 4
 
@@ -138,9 +140,11 @@ def _difference(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
         # No record tells what a network took over from a given model.
         loose -= {"from", "distill"}
     parts = [(s["score_share"], s["folds"]) for s in (mine, theirs)]
-    if parts[0] != parts[1] or not any(parts[0]):
+    dealt = parts[0] == parts[1] and any(parts[0])
+    # Gaze maps are none of the pixels.
+    if not dealt and not (mine.get("ggcam") or theirs.get("ggcam")):
         # Where nobody is dealt into parts, neither the seed nor whose an image is says anything.
-        loose |= {"seed", *OF_DATA, *option_flags()}
+        loose |= {"seed", *OF_DATA, *option_flags()} - NOT_IN_PIXELS
     names = sorted(n for n in {*mine, *theirs} - loose if mine.get(n) != theirs.get(n))
     if not names:
         return ""

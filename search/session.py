@@ -109,7 +109,7 @@ def make_runner(
     runner.judge = judge
     tell = progress.note if progress else print
     runner.earlier = earlier(settings, data, pixels, folder, family, tell)
-    runner.on_training = told(runner.on_training, settings, folder, family, runner.note)
+    runner.on_training = told(runner.on_training, settings, folder, family, tell)
     return runner
 
 

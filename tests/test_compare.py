@@ -7,6 +7,7 @@ import json
 import math
 import shutil
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -381,7 +382,8 @@ def flags(tmp_path_factory, tiny_data):
 @pytest.fixture(scope="module")
 def finished(flags, tmp_path_factory):
     folder = tmp_path_factory.mktemp("compare") / "run"
-    compare(**flags, out=str(folder), final=2, hold=2)
+    storage = str(folder.parent / "studies.db") if find_spec("optuna") else None
+    compare(**flags, out=str(folder), final=2, hold=2, optuna_storage=storage)
     return folder
 
 
@@ -407,6 +409,15 @@ def test_run_gives_every_strategy_its_budget(finished):
     # Slices of them were scored.
     assert (finished / "weights").exists()
     assert (finished / "scores_ckrm_1.jsonl").exists()
+
+
+def test_each_training_is_one_trial_of_a_study(finished):
+    optuna = pytest.importorskip("optuna", reason="needs the extra optuna")
+    url = f"sqlite:///{finished.parent / 'studies.db'}"
+    for folder in (finished, finished / "final"):
+        name = json.loads((folder / "optuna.json").read_text())["study"]
+        trials = optuna.load_study(study_name=name, storage=url).trials
+        assert len(trials) == len((folder / "trials.jsonl").read_text().splitlines())
 
 
 def test_run_writes_summary_and_plots(finished):

@@ -74,6 +74,14 @@ def test_a_training_is_a_trial(written):
     assert {t.number for t in study.best_trials} == {1, 2}
 
 
+def test_a_taught_training_is_another(tmp_path):
+    log = StudyLog(str(tmp_path / "studies.db"), tmp_path / "mine", FAMILY)
+    for how in ("distilled", "plain", "plain"):
+        log(replace(training(SMALL, 1, 0.7), how=how), True)
+    (study,) = studies(tmp_path / "studies.db").values()
+    assert [t.user_attrs["how"] for t in study.trials] == ["distilled", "plain"]
+
+
 def test_a_run_that_goes_on_adds_no_trial_twice(written):
     folder, name = written
     log = StudyLog(f"sqlite:///{folder / 'studies.db'}", folder / "mine", FAMILY)

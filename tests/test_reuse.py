@@ -66,7 +66,7 @@ def before(tmp_path, tiny_data):
     return place
 
 
-def taken(place, data, said=None, **changes):
+def taken(place, data, said=None, /, **changes):
     """What a new run makes of the start with seed 1, without training it."""
     settings = settings_of(reuse=(str(place),), **changes)
     folder = run_folder(place.parent / "now", settings, data)
@@ -121,6 +121,8 @@ def test_what_only_steers_may_differ(before, tiny_data, changes):
         # Images that score slices are kept from training.
         ({"strategy": "ckrm"}, "it has another score_share 0.0, not 0.2"),
         ({"deterministic": True}, "it has another deterministic False, not True"),
+        # The same pixels, divided by another number.
+        ({"data": "x.npz", "scale": 100.0}, "it has another scale None, not 100.0"),
     ],
 )
 def test_another_training_is_not_taken_and_the_line_says_why(before, tiny_data, changes, words):
@@ -129,6 +131,17 @@ def test_another_training_is_not_taken_and_the_line_says_why(before, tiny_data, 
     assert found is None
     assert len(runner.earlier) == 0
     assert said[0].startswith(f"reuse     nothing of {before} can be taken over: {words}")
+
+
+def test_gaze_maps_are_none_of_the_pixels(tmp_path, tiny_data):
+    changes = {"ggcam": True, "data": "egd-cxr:x"}
+    place = run_folder(tmp_path / "before", settings_of(**changes), tiny_data)
+    put(place, settings_of(**changes), tiny_data)
+    said = []
+    assert taken(place, tiny_data, said, **changes, sigma=9.0)[1] is None
+    assert "it has another sigma None, not 9.0" in said[0]
+    (tmp_path / "now").rename(tmp_path / "first")
+    assert taken(place, tiny_data, **changes)[1] is not None
 
 
 def test_other_pixels_are_other_data(before, tiny_data):

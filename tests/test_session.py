@@ -201,6 +201,19 @@ def test_confirming_is_no_trial():
     assert not any("left" in line for line in lines)
 
 
+def test_a_training_that_is_asked_for_twice_counts_once():
+    """A start that others of its fold were taught by, before the search asked for it."""
+
+    def act(console: Console) -> None:
+        with Progress(console, trials=3, margin=0.02) as progress:
+            for one in (training(), training(seed=2), training(SMALL), training(seed=2)):
+                progress.on_training(one, True)
+            assert [t.seed for t in progress.trainings] == [1, 2, 1]
+            assert progress.done == 3
+
+    assert len(printed(act).splitlines()) == 4
+
+
 def test_the_time_left_is_that_of_new_trainings():
     def act(console: Console) -> None:
         with Progress(console, trials=6, margin=0.02, seeds=2) as progress:

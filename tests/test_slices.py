@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 
@@ -12,8 +13,10 @@ from ckrm_tf import CKRMError, Design, ResNetFamily, Stage, Widths
 from ckrm_tf.data.hold_out import hold_out
 from ckrm_tf.store.journal import Journal
 from ckrm_tf.store.opened import LOG, log_opening, opening, remember
+from ckrm_tf.store.record import COMPLETED, Training
 from ckrm_tf.store.scores import ScoreBook
 from ckrm_tf.train.recipe import Recipe
+from ckrm_tf.train.way import Way
 from ckrm_tf.tuning.answers import NotScorableError, Score
 from ckrm_tf.tuning.runner import Runner
 from ckrm_tf.tuning.slices import SliceScorer, dealt_out
@@ -74,6 +77,27 @@ def test_weights_that_are_gone_and_slices_that_are_none_cannot_be_scored(trained
     never = lowered(start, stage1_mid=5)
     with pytest.raises(NotScorableError, match="weights: expected those of"):
         scorer_of(trained)(Score((never,), (never,)))
+
+
+def test_slices_are_those_of_the_training_that_the_search_made(trained, tmp_path):
+    """A network that was confirmed plainly is scored on as it was before."""
+    plain, judge = trained
+    runner = copy.copy(plain)
+    runner.way = Way(distill=0.5)
+    runner.journal = Journal(tmp_path / "trials.jsonl", runner.family)
+    runner.weights_dir = tmp_path
+    small, begin = lowered(runner.family.start, stage1_mid=4), {}
+    for how in ("distilled", "plain"):
+        model = runner.build(small)
+        begin[how] = model.get_weights()[0]
+        model.save_weights(runner.weights_path(small, 1, how=how))
+        runner.journal.append(Training(small, 1, 2, COMPLETED, 1, 1, val_auc=0.9, how=how))
+        found = scorer_of((runner, judge))._trained(small).get_weights()[0]
+        np.testing.assert_array_equal(found, begin["distilled"])
+    assert not np.array_equal(begin["plain"], begin["distilled"])
+    runner.way = Way()
+    found = scorer_of((runner, judge))._trained(small).get_weights()[0]
+    np.testing.assert_array_equal(found, begin["plain"])
 
 
 def test_dealt_out_scores_are_the_same_numbers_elsewhere():

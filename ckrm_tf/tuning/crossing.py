@@ -59,10 +59,6 @@ class Crossing:
         rising = list(accumulate(reversed(self.chances)))
         return self.params[::-1][min(bisect_left(rising, share), len(rising) - 1)]
 
-    def holds(self, params: float) -> float:
-        """The chance that a network of so many parameters keeps to the accepted loss."""
-        return sum(c for n, c in zip(self.params, self.chances, strict=True) if n <= params)
-
 
 def crossing(
     start: Outcome,

@@ -102,6 +102,7 @@ class StudyLog:
             KEY: key,
             "seed": training.seed,
             "fold": training.fold,
+            "how": training.how,
             "epochs": training.epochs,
             "macs": training.macs,
             "redundancy": outcome.redundancy,
@@ -139,7 +140,7 @@ def shown(storage: str) -> str:
 
 def _key(training: Training) -> list[Any]:
     """What no two trainings of a journal share."""
-    return [training.design.to_json(), training.seed, training.epochs, training.finished]
+    return [*training.key[1:], training.design.to_json(), training.finished]
 
 
 def _name_of(folder: Path) -> str:

@@ -7,10 +7,10 @@ One network is trained in full, the starting one. Then, where slices can be scor
 
 1. The measure's own word, the widths that are needed, is the first shape, if its slice holds.
 2. From there the way leads down by the scores of mended slices (`descent`), without training.
-3. The smallest network of the way whose slice still holds is trained, at a depth that shrinks as
-   its widths do. All trainings along the way say together where on it the loss of AUC reaches what
-   is accepted (`crossing`), and the network a little above is trained next: one AUC is partly
-   chance and decides nothing alone. Where the first was lost the second is well above: it tells
+3. The smallest network of the way whose slice still holds is the guess of where the loss of AUC
+   reaches what is accepted, and all trainings along the way correct it together (`crossing`): one
+   AUC is partly chance and decides nothing alone. The network a little above is trained next, at a
+   depth that shrinks as its widths do. Where the first was lost the second is well above: it tells
    what large networks reach. Where no other network is as near, it is a further seed.
 4. Once that is settled, the smallest network that holds is the root of a way of its own: its slices
    are scored and networks along its way are trained alike.
@@ -35,9 +35,10 @@ from ckrm_tf.tuning.history import History, Outcome
 from ckrm_tf.tuning.moves import adapt
 from ckrm_tf.tuning.rule import Rule
 
-# The first network trained is the smallest whose slice loses no more than so many margins.
+# The first guess is the smallest network whose slice loses no more than so many margins.
 FIRST_DROP = 2.0
-# A bisection ends where the next network would have more than this share of the last one's.
+# Networks of a way have at most this share of its root's parameters. One that is off by no more
+# than this factor is rather trained than a further seed of another.
 NEAREST = 0.85
 # A step of the way that saves more than this factor has networks put in between.
 WIDE = 2.0
@@ -97,7 +98,7 @@ def _from_scores(
     start = history[0]
     parent = parent_of(history, rule.margin, rule.penalty)
     for root in dict.fromkeys((start.design, parent.design)):
-        answer = _along(root, parent, history, rule, family, running)
+        answer = _along(root, history, rule, family, running)
         if answer is not None:
             return answer
     return None
@@ -105,7 +106,6 @@ def _from_scores(
 
 def _along(
     root: Design,
-    parent: Outcome,
     history: History,
     rule: Rule,
     family: Family,

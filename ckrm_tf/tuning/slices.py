@@ -17,13 +17,10 @@ from ckrm_tf.narrowing.scorer import Scorer
 from ckrm_tf.store.failures import passing
 from ckrm_tf.store.scores import ScoreBook
 from ckrm_tf.train.batches import scaled
-from ckrm_tf.train.way import PLAIN_NAME
 from ckrm_tf.tuning.answers import NotScorableError, Score
+from ckrm_tf.tuning.heritage import FIT
 from ckrm_tf.tuning.history import Scores
 from ckrm_tf.tuning.runner import Runner
-
-# Training images on which consumers are mended.
-FIT = 256
 
 
 class SliceScorer:
@@ -132,8 +129,9 @@ class SliceScorer:
             and t.seed >= self.first
             and runner.is_whole(t)
         ]
-        # Plainly trained ones first: they are there where the network was confirmed.
-        known.sort(key=lambda t: (t.how != PLAIN_NAME, t.seed))
+        # As the search trains it, first: a search that goes on after its end scores slices of the
+        # network that it scored before, whatever was trained plainly to confirm it.
+        known.sort(key=lambda t: (t.how != runner.way_of(design).how, t.seed))
         paths = [runner.weights_of(t) for t in known]
         path = next((p for p in paths if p is not None and p.exists()), None)
         if path is None:
