@@ -8,6 +8,7 @@ import pytest
 
 from ckrm_tf import CKRMError
 from ckrm_tf.cluster.causes import LONGEST, cause
+from ckrm_tf.cluster.crew import MOST_DEAD, Failures
 from ckrm_tf.cluster.share import LEAST, UNITS, Share, check_gpus, cluster_share, local_share
 
 
@@ -85,3 +86,20 @@ def test_a_cause_is_one_short_line():
     assert cause(KeyError("x" * 10_000)).startswith("KeyError")
     assert len(cause(KeyError("x" * 10_000))) == LONGEST
     assert math.isfinite(LONGEST)
+
+
+@pytest.mark.parametrize("size", [1, 2, 8])
+def test_workers_that_die_together_are_one_failure(size):
+    """A node that is lost while all workers start on it ends no search, five in a row do."""
+    found, newest = Failures(), 0
+    for round_ in range(1, MOST_DEAD + 1):
+        started = range(newest + 1, newest + size + 1)
+        newest += size
+        for number in started:
+            found.died(number, newest)
+        assert found.count == round_
+    # Each dies before the next is made.
+    alone = Failures()
+    for number in range(1, size + 1):
+        alone.died(number, number)
+    assert alone.count == size
