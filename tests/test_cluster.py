@@ -229,6 +229,9 @@ def test_trainings_that_nobody_asked_for_wait_apart(pool, setup, tmp_path):
     said = []
     runner = runner_in(tmp_path, setup, pool, said)
     start = setup.family.start
+    while len(pool.crew.idle()) < 2:
+        runner.expect(())
+        time.sleep(0.1)
     runner.hints = iter([(start, seed, 1) for seed in (1, 2, 3)])
     runner.run(start, 1)
     # The second worker has begun seed 2 or 3 meanwhile; what is asked for is in the journal alone.
@@ -301,20 +304,20 @@ def test_altered_weights_are_not_kept():
 
 
 def test_searches_side_by_side_find_what_they_find_alone(pool, setup, tmp_path):
-    """Two strategies share a pool and a journal; each hears of its own trainings, in order."""
-    rule = Rule(margin=1.0, depth=False, floor=2, repeats=1)
+    """Two searches share a pool and a journal; each hears of its own trainings, in order."""
+    steps = {"half": 0.5, "less": 0.7}
     shared = runner_in(tmp_path, setup, pool)
 
     def search(name, runner):
         said = []
         runner.on_training = lambda training, new: said.append(training)
-        oracle = CKRMOracle(setup.family, rule, strategy(name, 1), max_trials=3, seed=1)
+        rule = Rule(margin=1.0, depth=False, floor=2, repeats=1, bold=steps[name])
+        oracle = CKRMOracle(setup.family, rule, strategy("signals", 1), max_trials=3, seed=1)
         CKRMTuner(oracle, runner, seeds=(1,), directory=tmp_path / f"kt-{name}", floor=2).search()
         return said
 
-    names = ("signals", "uniform")
-    found = side_by_side(pool, [(n, lambda n=n: search(n, copy.copy(shared))) for n in names])
-    for name in names:
+    found = side_by_side(pool, [(n, lambda n=n: search(n, copy.copy(shared))) for n in steps])
+    for name in steps:
         # What is in the journal is looked up, so alone it can only propose.
         alone = search(name, runner_in(tmp_path, setup, None))
         assert [t.key for t in found[name]] == [t.key for t in alone]
@@ -323,7 +326,7 @@ def test_searches_side_by_side_find_what_they_find_alone(pool, setup, tmp_path):
     keys = [t.key for t in shared.journal.read()]
     # The start is trained once for both.
     assert len(keys) == len(set(keys)) < 6
-    assert [t.key for t in found["signals"]] != [t.key for t in found["uniform"]]
+    assert [t.key for t in found["half"]] != [t.key for t in found["less"]]
 
 
 def test_an_error_in_one_search_ends_all(pool, setup, tmp_path):

@@ -37,6 +37,11 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
+@pytest.fixture(autouse=True)
+def _seeded():
+    keras.utils.set_random_seed(3)
+
+
 def row(name: str):
     missing = [one for one in FORMATS[name].needs if importlib.util.find_spec(one) is None]
     return pytest.param(

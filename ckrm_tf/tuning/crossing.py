@@ -88,7 +88,8 @@ def crossing(
 
     count = 2 + math.ceil(math.log2(most / least) / STEP)
     places = math.log2(most) - STEP * np.arange(count)
-    belief = -0.5 * ((places - math.log2(guess)) / width) ** 2
+    # Cauchy's density: a guess that is far off gives way to what trainings say.
+    belief = -np.log1p(((places - math.log2(guess)) / width) ** 2)
     # Axes: crossing, slope, scatter, the start's AUC.
     slope = margin * np.array(SLOPES)[None, :, None, None]
     scatter = np.array(SCATTER)[None, None, :, None]

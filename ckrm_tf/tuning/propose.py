@@ -10,8 +10,8 @@ One network is trained in full, the starting one. Then, where slices can be scor
 3. The smallest network of the way whose slice still holds is trained, at a depth that shrinks as
    its widths do. All trainings along the way say together where on it the loss of AUC reaches what
    is accepted (`crossing`), and the network a little above is trained next: one AUC is partly
-   chance and decides nothing alone. The second is well above: it tells what large networks reach.
-   Where no other network is as near, it is a further seed.
+   chance and decides nothing alone. Where the first was lost the second is well above: it tells
+   what large networks reach. Where no other network is as near, it is a further seed.
 4. Once that is settled, the smallest network that holds is the root of a way of its own: its slices
    are scored and networks along its way are trained alike.
 5. What is left is tried by the signals alone (`from_signals`), as all of it is where nothing can be
@@ -26,7 +26,7 @@ from dataclasses import replace
 
 from ckrm_tf.design.design import Design
 from ckrm_tf.families.base import Family
-from ckrm_tf.judge.select import parent_of
+from ckrm_tf.judge.select import lost, parent_of
 from ckrm_tf.tuning.answers import Answer, Score, Stop, Train
 from ckrm_tf.tuning.crossing import crossing
 from ckrm_tf.tuning.descent import Slice, descend
@@ -44,7 +44,7 @@ WIDE = 2.0
 # How far the scores' guess may be off, and when a way is settled, both in halvings.
 GUESS = 2.0
 SETTLED = 0.5
-# Quantiles of the belief at which networks are trained, the second of a way and all others.
+# Quantiles of the belief at which networks are trained, the second after a loss and all others.
 LEVEL, CAUTIOUS = 0.9, 0.65
 # Of the share of parameters: widths enter twice, depths and the second width once each.
 DEPTH_POWER = 0.25
@@ -136,9 +136,10 @@ def _along(
     if len(trained) > 1 and belief.spread < SETTLED:
         return None
 
-    # A network too small can neither be recommended nor tell what large ones reach: the second says
-    # that, at a fraction of what a further training of the start costs.
-    target = belief.quantile(LEVEL if len(others) == 1 else CAUTIOUS)
+    # A network too small can neither be recommended nor tell what large ones reach. Where the first
+    # was lost the second tells that, at a fraction of what a further training of the start costs.
+    unlucky = len(others) == 1 and bool(lost([history[0], *others], rule.margin))
+    target = belief.quantile(LEVEL if unlucky else CAUTIOUS)
 
     def far(place: Slice) -> float:
         return abs(math.log(place.params / target))
