@@ -138,6 +138,31 @@ def test_interrupted_killed_and_gone_on_with_it_is_the_search_of_one_process(tmp
     assert ends[0]["recommended"] == ends[1]["recommended"]
 
 
+TEMPORARY = """
+import os, tempfile
+from ckrm_tf.cluster.engine import connected
+before = dict(os.environ)
+with connected(None, 1) as ray:
+    assert os.environ.get("TMPDIR") == before.get("TMPDIR")
+    # A worker that is killed removes no folder of its own.
+    make = ray.remote(max_retries=0)(lambda: tempfile.mkdtemp(prefix="ckrm-worker-"))
+    made = ray.get(make.remote())
+    assert os.path.isdir(made)
+print(made, os.path.exists(made))
+"""
+
+
+@needs_ray
+def test_what_a_worker_leaves_goes_with_its_ray():
+    done = subprocess.run(
+        [sys.executable, "-c", TEMPORARY], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    made, there = done.stdout.split()
+    assert "ckrm-worker-" in made
+    assert there == "False"
+
+
 @needs_ray
 @pytest.mark.parametrize(
     ("flags", "words"),
@@ -205,11 +230,10 @@ def test_the_guard_ends_what_has_its_mark_and_nothing_else(tmp_path, sleepers):
 
 def test_what_ignores_the_end_is_killed():
     code = f"{STUBBORN}print(1, flush=True); time.sleep(300)"
-    stubborn = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", code], env=os.environ | {MARK: "stubborn"}, stdout=subprocess.PIPE
-    )
-    assert stubborn.stdout.readline() == b"1\n"
-    # Buried here: a zombie has no environment.
-    end_all("stubborn")
-    with stubborn:
+    ) as stubborn:
+        assert stubborn.stdout.readline() == b"1\n"
+        # Buried here: a zombie has no environment.
+        end_all("stubborn")
         assert stubborn.wait(10) == -signal.SIGKILL

@@ -8,7 +8,8 @@ import pytest
 
 from ckrm_tf import CKRMError
 from ckrm_tf.cluster.causes import LONGEST, cause
-from ckrm_tf.cluster.share import LEAST, Share, check_gpus, cluster_share, local_share
+from ckrm_tf.cluster.crew import MOST_DEAD, Failures
+from ckrm_tf.cluster.share import LEAST, UNITS, Share, check_gpus, cluster_share, local_share
 
 
 @pytest.mark.parametrize(
@@ -23,6 +24,9 @@ from ckrm_tf.cluster.share import LEAST, Share, check_gpus, cluster_share, local
         (Share(gpus=0.6), {"CPU": 8, "GPU": 2}, 2),
         (Share(gpus=2), {"CPU": 8, "GPU": 5}, 2),
         (Share(gpus=0.1), {"CPU": 3, "GPU": 1}, 3),
+        # Neither .1 nor .2 is a whole part of 1 in floats, and 1 // .1 is 9.
+        (Share(gpus=0.1), {"CPU": 99, "GPU": 2}, 20),
+        (Share(gpus=0.2), {"CPU": 99, "GPU": 1}, 5),
         (Share(), {}, 0),
     ],
 )
@@ -30,12 +34,16 @@ def test_the_room_on_a_machine(share, resources, room):
     assert share.fit(resources) == room
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3, 8])
+@pytest.mark.parametrize("workers", [1, 2, 3, 5, 6, 7, 8, 49])
 @pytest.mark.parametrize("gpus", [0, 1, 2, 8])
 def test_the_workers_of_a_machine_fit_on_its_gpus(workers, gpus):
     share = local_share(workers, gpus, None)
     assert 0 <= share.gpus <= 1
-    assert share.gpus * workers <= gpus + 1e-9
+    # Ray rounds a share to whole units, and gives none that lies on two GPUs.
+    units = math.floor(share.gpus * UNITS + 0.5)
+    assert not units or UNITS // units * gpus >= workers
+    # As large as that allows.
+    assert share.gpus == pytest.approx(gpus and 1 / math.ceil(workers / gpus), abs=1 / UNITS)
     assert share.threads >= 1
     assert local_share(workers, gpus, 0).gpus == 0
 
@@ -43,6 +51,9 @@ def test_the_workers_of_a_machine_fit_on_its_gpus(workers, gpus):
 def test_more_gpus_than_there_are_and_parts_of_several_are_refused():
     with pytest.raises(CKRMError, match="--gpus-per-training: expected at most 1, received 2"):
         local_share(1, 1, 2)
+    with pytest.raises(CKRMError, match=r"at most 0\.25 for 4 workers on 1 GPU, received 0"):
+        local_share(4, 1, 0.5)
+    assert local_share(4, 2, 0.5).gpus == 0.5
     for asked in (0, 0.5, 1, 2.0, None):
         check_gpus(asked)
     with pytest.raises(CKRMError, match=r"a part of one GPU, or whole ones, received 1\.5"):
@@ -75,3 +86,20 @@ def test_a_cause_is_one_short_line():
     assert cause(KeyError("x" * 10_000)).startswith("KeyError")
     assert len(cause(KeyError("x" * 10_000))) == LONGEST
     assert math.isfinite(LONGEST)
+
+
+@pytest.mark.parametrize("size", [1, 2, 8])
+def test_workers_that_die_together_are_one_failure(size):
+    """A node that is lost while all workers start on it ends no search, five in a row do."""
+    found, newest = Failures(), 0
+    for round_ in range(1, MOST_DEAD + 1):
+        started = range(newest + 1, newest + size + 1)
+        newest += size
+        for number in started:
+            found.died(number, newest)
+        assert found.count == round_
+    # Each dies before the next is made.
+    alone = Failures()
+    for number in range(1, size + 1):
+        alone.died(number, number)
+    assert alone.count == size

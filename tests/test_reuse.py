@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from ckrm_tf.cluster.jobs import Jobs
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.files import checksum
 from ckrm_tf.stats import macro_auc
@@ -90,6 +91,23 @@ def test_record_and_weights_become_the_runs_own(before, tiny_data):
     assert again.known(found.design, 1, 1, PLAIN_NAME) == found
     # What is not there is to be trained.
     assert runner.known(found.design, 2, 1, PLAIN_NAME) is None
+
+
+def test_workers_are_not_given_what_an_earlier_run_has(before, tiny_data):
+    """Neither as what will be asked for nor as a guess; other seeds are."""
+    settings = settings_of(reuse=(str(before),))
+    runner = make_runner(
+        settings, tiny_data, run_folder(before.parent / "now", settings, tiny_data)
+    )
+    start, jobs = runner.family.start, Jobs()
+    wanted = [(start, seed, 1) for seed in (1, 2)]
+    jobs.expect(runner, wanted)
+    assert [job.seed for job in jobs.queue] == [2]
+    guessing = Jobs()
+    runner.hints = iter(wanted)
+    guessing.waiting.append(runner)
+    assert guessing.next().seed == 2
+    assert guessing.next() is None
 
 
 # What steers a search changes no training: the start of the search may even be another.

@@ -19,7 +19,7 @@ from ckrm_tf.errors import CKRMError
 
 # Seconds between two looks at how many there is room for.
 LOOK = 5.0
-# Workers that may die one after the other before one of them is ready.
+# Starts in a row that may fail before one worker is ready.
 MOST_DEAD = 5
 # Seconds without a single worker after which it is said.
 ALONE = 60.0
@@ -53,6 +53,38 @@ class Slot:
 
 
 @dataclass
+class Failures:
+    """Starts of workers that came to nothing, one after the other.
+
+    Workers that die together are one failure: a node that is lost while eight of them start on it.
+
+    >>> found = Failures()
+    >>> for number in range(1, 9):
+    ...     found.died(number, newest=8)
+    >>> found.died(9, newest=16)
+    >>> found.count
+    2
+
+    Attributes:
+        count: how many there were.
+    """
+
+    count: int = 0
+    _newest: int = 0
+
+    def died(self, number: int, newest: int) -> None:
+        """A worker died before it was ready.
+
+        Args:
+            number: of the worker.
+            newest: the highest number of a worker so far.
+        """
+        if number > self._newest:
+            self.count += 1
+            self._newest = max(number, newest)
+
+
+@dataclass
 class Crew:
     """The workers.
 
@@ -62,6 +94,9 @@ class Crew:
         most: how many there may be; None: as many as the cluster has room for at present.
         deterministic: as for `Worker`.
         note: told in a sentence what a user should know.
+
+    Attributes:
+        looks: whether a worker can be asked for its epoch while it trains.
     """
 
     ray: Any
@@ -74,7 +109,9 @@ class Crew:
     def __post_init__(self) -> None:
         self._numbers = itertools.count(1)
         self._looked, self._room = float("-inf"), 1
-        self._began, self._dead, self._told = time.monotonic(), 0, False
+        # Ray's client (ray://) names no group of calls.
+        self.looks = not self.ray.util.client.ray.is_connected()
+        self._began, self._failed, self._told = time.monotonic(), Failures(), False
         self._make = self.ray.remote(
             num_cpus=self.share.cpus,
             num_gpus=self.share.gpus,
@@ -136,12 +173,12 @@ class Crew:
             slot.where, found = self.ray.get(answer)
         except self.ray.exceptions.RayActorError as error:
             self.drop(slot)
-            self._dead += 1
-            if self._dead >= MOST_DEAD:
+            self._failed.died(slot.number, max((s.number for s in self.slots), default=0))
+            if self._failed.count >= MOST_DEAD:
                 raise CKRMError(
                     "workers",
                     expected="one that starts",
-                    received=f"{self._dead} that died: {cause(error)}",
+                    received=f"{self._failed.count} in a row that died: {cause(error)}",
                 ) from error
             return
         except self.ray.exceptions.RayError as error:
@@ -159,7 +196,7 @@ class Crew:
                     received=number,
                     hint="All machines of a search need the same versions.",
                 )
-        slot.starting, self._dead = None, 0
+        slot.starting, self._failed = None, Failures()
 
     def drop(self, slot: Slot, hangs: bool = False) -> None:
         """Take a worker out that is dead or must not live on.

@@ -120,25 +120,23 @@ def _started(ray: Any, workers: int, options: Mapping[str, Any]) -> Iterator[Non
         start_new_session=True,
     )
     try:
-        os.environ[guarding.MARK] = mark
         try:
-            _init(
-                ray,
-                address="local",
-                num_cpus=workers,
-                include_dashboard=False,
-                _temp_dir=folder,
-                **options,
-            )
+            # What a worker that is killed leaves goes with the folder.
+            with _environment({guarding.MARK: mark, "TMPDIR": folder}):
+                _init(
+                    ray,
+                    address="local",
+                    num_cpus=workers,
+                    include_dashboard=False,
+                    _temp_dir=folder,
+                    **options,
+                )
         except Exception as error:  # whatever keeps Ray from starting: one line
             raise CKRMError(
                 "--workers",
                 expected="Ray to start",
                 received=cause(error),
             ) from error
-        finally:
-            # Other processes that this one starts are none of the guard's.
-            del os.environ[guarding.MARK]
         yield
     finally:
         try:
@@ -148,6 +146,21 @@ def _started(ray: Any, workers: int, options: Mapping[str, Any]) -> Iterator[Non
                 guard.stdin.close()
             with suppress(subprocess.TimeoutExpired):
                 guard.wait(PATIENCE)
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Within it these variables are set; other processes that are started later lack them."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _knock(cluster: str) -> None:

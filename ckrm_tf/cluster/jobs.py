@@ -99,9 +99,11 @@ class Jobs:
         return self.all[job.key]
 
     def _is_free(self, runner: Runner, wanted: Wanted) -> bool:
+        earlier = runner.earlier
         return (
             Job(runner, *wanted).key not in self.all
             and runner.journal.find(*wanted) is None
             and runner.ahead.find(*wanted) is None
+            and (earlier is None or not earlier.has(runner, *wanted))
             and not runner.family.given(wanted[0])
         )

@@ -267,7 +267,7 @@ class WorkerPool:
             return
         self._shown = now
         for slot in self.crew:
-            if slot.job is None:
+            if slot.job is None or not self.crew.looks:
                 continue
             if slot.asked is not None:
                 done, _ = self.ray.wait([slot.asked], timeout=0)

@@ -16,6 +16,9 @@ INHERITED = ("KERAS_BACKEND", "TF_ENABLE_ONEDNN_OPTS", "TF_CPP_MIN_LOG_LEVEL")
 # its memory here, and small networks end in "free(): invalid pointer".
 LEAST = 2
 
+# Ray counts parts of a GPU in so many units, and rounds to them.
+UNITS = 10_000
+
 
 @dataclass(frozen=True)
 class Share:
@@ -50,9 +53,9 @@ class Share:
         """
         found = resources.get("CPU", 0) // self.cpus
         if self.gpus:
-            whole = resources.get("GPU", 0)
+            whole, units = int(resources.get("GPU", 0)), max(1, round(self.gpus * UNITS))
             # Two halves lie on one GPU, two shares of .6 do not.
-            on_gpus = whole // self.gpus if self.gpus >= 1 else int(whole) * (1 // self.gpus)
+            on_gpus = whole * UNITS // units if self.gpus >= 1 else whole * (UNITS // units)
             found = min(found, on_gpus)
         return int(found)
 
@@ -66,13 +69,20 @@ def local_share(workers: int, gpus: float, asked: float | None) -> Share:
         asked: GPUs of a training; None: one, or less where there are fewer than workers.
 
     Raises:
-        CKRMError: more GPUs than there are.
+        CKRMError: more GPUs than there are for so many workers.
     """
-    threads = max(1, _cores() // workers)
-    share = min(1.0, int(gpus) / workers) if asked is None else asked
+    share = _part(workers, int(gpus)) if asked is None else asked
     if share > gpus:
         raise CKRMError("--gpus-per-training", expected=f"at most {gpus:g}", received=share)
-    return Share(1, share, threads)
+    found = Share(1, share, max(1, _cores() // workers))
+    room = found.fit({"CPU": workers, "GPU": gpus})
+    if room < workers:
+        raise CKRMError(
+            "--gpus-per-training",
+            expected=f"at most {_part(workers, int(gpus)):g} for {workers} workers on {gpus:g} GPU",
+            received=f"{share:g}, room for {room}",
+        )
+    return found
 
 
 def cluster_share(nodes: Iterable[Mapping[str, Any]], asked: float | None) -> Share:
@@ -87,6 +97,13 @@ def check_gpus(asked: float | None) -> None:
         raise CKRMError(
             "--gpus-per-training", expected="a part of one GPU, or whole ones", received=asked
         )
+
+
+def _part(workers: int, gpus: int) -> float:
+    """GPUs of each of so many workers, at most one; no worker lies on two of them."""
+    if not gpus:
+        return 0.0
+    return UNITS // -(-workers // gpus) / UNITS
 
 
 def _cores() -> int:

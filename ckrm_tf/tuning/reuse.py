@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,12 +38,7 @@ class Earlier:
             runner: keeps them.
             key: of the training, `Training.key`.
         """
-        for journal in self.journals:
-            found = journal.find(*key)
-            if found is None or found.status != COMPLETED or found.how != PLAIN_NAME:
-                continue
-            if found.fold != runner.fold_of(found.seed):
-                continue
+        for journal, found in self._fitting(runner, *key):
             path = runner.weights_path(*key)
             weights = None
             if path is not None:
@@ -59,6 +54,18 @@ class Earlier:
             runner.take(taken, weights)
             return taken
         return None
+
+    def has(self, runner: Runner, *key: Any) -> bool:
+        """Whether a training is recorded; its weights, which are not read here, may be others."""
+        return any(self._fitting(runner, *key))
+
+    def _fitting(self, runner: Runner, *key: Any) -> Iterator[tuple[Journal, Training]]:
+        for journal in self.journals:
+            found = journal.find(*key)
+            if found is None or found.status != COMPLETED or found.how != PLAIN_NAME:
+                continue
+            if found.fold == runner.fold_of(found.seed):
+                yield journal, found
 
     def __len__(self) -> int:
         """Trainings that may be taken."""
