@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -72,7 +73,6 @@ class EpochLine(keras.callbacks.Callback):
             self._auc = f", AUC {self._looked(self._data):.3f}"
             took = time.perf_counter() - began
             self._look = began + took + max(LOOK_SECONDS, took / LOOK_SHARE)
-        loss = (logs or {}).get("loss")
         told = "" if loss is None else f", loss {float(loss):.3f}"
         self._show(f"{self._name}: epoch {epoch + 1}/{epochs}{told}{self._auc}", last)
 

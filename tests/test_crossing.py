@@ -106,3 +106,6 @@ def test_within_folds_only_the_difference_on_the_fold_counts():
     assert turned.median == even.median
     assert belief(other(0.85, 0.95), start).chances != even.chances
     assert belief(other(0.91, 0.81), start).median > even.median
+    # Of a network that tells no folds its mean counts.
+    plain = belief([outcome(100_000, 0.90, 0.90)], start)
+    assert plain.median == pytest.approx(even.median, rel=0.3)

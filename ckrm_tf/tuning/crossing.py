@@ -112,6 +112,8 @@ def _seen(outcome: Outcome, start: Outcome) -> list[float]:
     """The AUC of each training, or its difference to the start's on the same fold."""
     if not start.folds:
         return list(outcome.aucs)
+    if not outcome.folds:
+        return [auc - start.auc for auc in outcome.aucs]
     return [
         auc - (start.auc_on(fold) if fold in start.folds else start.auc)
         for auc, fold in zip(outcome.aucs, outcome.folds, strict=True)
