@@ -68,6 +68,9 @@ class EpochLine(keras.callbacks.Callback):
         # A training that begins as a slice has fewer.
         epochs = (self.params or {}).get("epochs", self._epochs)
         last = epoch + 1 >= epochs
+        loss = (logs or {}).get("loss")
+        if loss is not None and not math.isfinite(loss):
+            return
         if self._data is not None and time.perf_counter() >= self._look and not last:
             began = time.perf_counter()
             self._auc = f", AUC {self._looked(self._data):.3f}"
