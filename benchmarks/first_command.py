@@ -25,7 +25,7 @@ import fire
 
 README = Path(__file__).parents[1] / "README.md"
 SHOWN = {
-    "first live line with an epoch": re.compile(r"epoch \d+/\d+"),
+    "first live line with an epoch": re.compile(r"epoch\s+\d+/\d+"),
     "row of the starting network": re.compile(r"^\s*1/\d+ seed", re.MULTILINE),
     "recommendation": re.compile(r"^recommended ", re.MULTILINE),
 }

@@ -50,18 +50,25 @@ def all_searches(
         folder: the run folder.
         after: called with what was found so far, repeat by repeat where there is no pool.
     """
-    if pool is not None:
-        return _at_once(console, pool, options, settings, data, runner, folder)
-    return _one_by_one(console, options, settings, data, runner, folder, after)
+
+    def search(name: str, repeat: int, label: str = "") -> list[Training]:
+        known = None if name in SHORT else options.budget(name) // settings.seeds
+        with Progress(
+            console, known, settings.margin, settings.seeds, label, live=not label
+        ) as progress:
+            return run_strategy(progress, name, repeat, options, settings, data, runner, folder)
+
+    if pool is None:
+        return _one_by_one(console, options, search, after)
+    with Progress(console, None, settings.margin) as shared:
+        put_to_work(pool, runner, shared)
+        return _at_once(pool, options, search)
 
 
 def _one_by_one(
     console: Console,
     options: Options,
-    settings: Settings,
-    data: Dataset,
-    runner: Runner,
-    folder: Path,
+    search: Callable[[str, int], list[Training]],
     after: Callable[[Found], object],
 ) -> Found:
     """All searches one after the other."""
@@ -69,55 +76,25 @@ def _one_by_one(
     # Repeat by repeat, so that a run cut short has something of every strategy.
     for repeat in range(options.repeats):
         for name in options.strategies:
-            with _progress(console, name, repeat, options, settings) as progress:
-                console.rule(f"{name}, repeat {repeat + 1} of {options.repeats}", align="left")
-                trainings = run_strategy(
-                    progress, name, repeat, options, settings, data, runner, folder
-                )
-            found[name].append(trainings)
+            console.rule(f"{name}, repeat {repeat + 1} of {options.repeats}", align="left")
+            found[name].append(search(name, repeat))
         after(found)
     return found
 
 
 def _at_once(
-    console: Console,
-    pool: WorkerPool,
-    options: Options,
-    settings: Settings,
-    data: Dataset,
-    runner: Runner,
-    folder: Path,
+    pool: WorkerPool, options: Options, search: Callable[[str, int, str], list[Training]]
 ) -> Found:
     """All searches at once on the workers of a pool; each line says whose it is."""
-
-    def search(name: str, repeat: int) -> list[Training]:
-        label = f"{name} {repeat + 1}  "
-        with _progress(console, name, repeat, options, settings, label) as progress:
-            return run_strategy(progress, name, repeat, options, settings, data, runner, folder)
-
-    with Progress(console, None, settings.margin) as shared:
-        put_to_work(pool, runner, shared)
-        found = side_by_side(
-            pool,
-            (
-                ((name, repeat), functools.partial(search, name, repeat))
-                for repeat in range(options.repeats)
-                for name in options.strategies
-            ),
-        )
+    found = side_by_side(
+        pool,
+        (
+            ((name, repeat), functools.partial(search, name, repeat, f"{name} {repeat + 1}  "))
+            for repeat in range(options.repeats)
+            for name in options.strategies
+        ),
+    )
     return {n: [found[n, r] for r in range(options.repeats)] for n in options.strategies}
-
-
-def _progress(
-    console: Console,
-    name: str,
-    repeat: int,
-    options: Options,
-    settings: Settings,
-    label: str = "",
-) -> Progress:
-    known = None if name in SHORT else options.budget(name) // settings.seeds
-    return Progress(console, known, settings.margin, settings.seeds, label, live=not label)
 
 
 def run_strategy(

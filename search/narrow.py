@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import platform
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from typing import Annotated, Any
 
 import keras
@@ -18,6 +16,7 @@ from ckrm_tf import cost, narrow, width_groups
 from ckrm_tf.data import Dataset
 from ckrm_tf.errors import CKRMError, unknown_name
 from ckrm_tf.export import Judge, export_files
+from ckrm_tf.export.files import versions
 from ckrm_tf.export.registry import formats_named
 from ckrm_tf.files import write_atomically
 from ckrm_tf.models.facts import ModelFacts, as_pixels, as_probabilities, probabilities, read_facts
@@ -369,8 +368,7 @@ def _summary(
         if judged is None
         else {"split": judged.split, "images": judged.images, **asdict(judged.verdict)},
         "export_differences": dict(differences),
-        "versions": {name: version(name) for name in ("tensorflow", "keras", "ckrm-tf")}
-        | {"python": platform.python_version()},
+        "versions": versions(),
     }
 
 

@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
+import told_trainings
 from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 from tensorboard.context import RequestContext
 from tensorboard.plugins.base_plugin import TBContext
 from tensorboard.plugins.hparams import api_pb2, get_experiment, list_session_groups
 from tensorboard.plugins.hparams.backend_context import Context
+from told_trainings import ABSENT, FAMILY, START
 
-from ckrm_tf import ResNetFamily, Stage, Widths
-from ckrm_tf.criteria.base import Signal
-from ckrm_tf.store.record import COMPLETED, FAILED, Training
+from ckrm_tf.store.record import FAILED
 from ckrm_tf.tuning.hparams import SHOWN, HParamsLog
 
-WIDTHS = Widths(16, (Stage(1, 8, 8), Stage(2, 8, 8)))
-FAMILY = ResNetFamily(WIDTHS)
-START = WIDTHS.to_design()
-SMALL = START.replace({"stem/filters": 8, "stage2/blocks": 0, "stage2/mid": 0, "stage2/out": 0})
-
-
-def training(design, seed, auc) -> Training:
-    signals = {"stem/filters": Signal(0.25, 0.5, 0.1)}
-    return Training(
-        design, seed, 2, COMPLETED, FAMILY.cost(design).params, 5000, val_auc=auc,
-        lam={"stem_conv": 0.5}, signals=signals, step_seconds=3.0,
-    )  # fmt: skip
+SMALL = START.replace({"stem/filters": 8, **ABSENT})
+training = partial(told_trainings.training, step_seconds=3.0)
 
 
 def tab(folder):

@@ -4,34 +4,26 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 optuna = pytest.importorskip("optuna", reason="needs the extra optuna")
 
+import told_trainings  # noqa: E402
 from optuna.trial import TrialState  # noqa: E402
+from told_trainings import ABSENT, FAMILY, START  # noqa: E402
 
-from ckrm_tf import CKRMError, ResNetFamily, Stage, Widths  # noqa: E402
-from ckrm_tf.criteria.base import Signal  # noqa: E402
-from ckrm_tf.store.record import COMPLETED, FAILED, Training  # noqa: E402
+from ckrm_tf import CKRMError  # noqa: E402
+from ckrm_tf.store.record import FAILED  # noqa: E402
 from ckrm_tf.tuning.optuna_log import FILE, StudyLog, shown  # noqa: E402
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
-WIDTHS = Widths(16, (Stage(1, 8, 8), Stage(2, 8, 8)))
-FAMILY = ResNetFamily(WIDTHS)
-START = WIDTHS.to_design()
-SMALL = START.replace({"stem/filters": 3, "stage2/blocks": 0, "stage2/mid": 0, "stage2/out": 0})
-
-
-def training(design, seed, auc) -> Training:
-    signals = {"stem/filters": Signal(0.25, 0.5, 0.1)}
-    return Training(
-        design, seed, 2, COMPLETED, FAMILY.cost(design).params, 5000, val_auc=auc,
-        lam={"stem_conv": 0.5}, signals=signals, step_seconds=90.0, fold=1,
-        finished="2026-01-02T03:04:05+00:00",
-    )  # fmt: skip
-
+SMALL = START.replace({"stem/filters": 3, **ABSENT})
+training = partial(
+    told_trainings.training, step_seconds=90.0, fold=1, finished="2026-01-02T03:04:05+00:00"
+)
 
 DEAD = replace(training(START, 3, 0.0), status=FAILED, val_auc=None, reason="loss is NaN")
 TOLD = [training(START, 1, 0.8), training(START, 2, 0.9), training(SMALL, 1, 0.7), DEAD]

@@ -72,5 +72,9 @@ class Way:
         """Epochs of a training where the recipe has so many; at least 1."""
         return max(1, round(self.share * whole))
 
+    def mark(self, whole: int) -> tuple[str, int]:
+        """What a whole training of this way has in its record: its name and its epochs."""
+        return self.how, self.epochs(whole)
+
 
 PLAIN = Way()

@@ -89,21 +89,19 @@ def crossing(
     # Axes: crossing, slope, scatter, the start's AUC.
     slope = margin * np.array(SLOPES)[None, :, None, None]
     scatter = np.array(SCATTER)[None, None, :, None]
-    folds = bool(start.folds)
-    # Within a fold it is the difference to the start that counts, and the start's chance with it.
-    noise = scatter * (math.sqrt(2) if folds else 1.0)
-    level = (0.0 if folds else start.auc) + (0.0 if folds else 1.0) * np.array(LEVELS) * scatter
-    found = np.broadcast_to(
-        belief[:, None, None, None], (count, len(SLOPES), len(SCATTER), len(LEVELS))
-    ).copy()
-    if not folds:
+    found = belief[:, None, None, None]
+    if start.folds:
+        # Within a fold it is the difference to the start that counts, and its own chance with it.
+        level, noise = np.zeros(1), scatter * math.sqrt(2)
+    else:
+        level, noise = start.auc + np.array(LEVELS) * scatter, scatter
         for auc in start.aucs:
-            found += _log_density(auc - level, noise)
+            found = found + _log_density(auc - level, noise)
     for outcome in others:
         halvings = (places - math.log2(outcome.params))[:, None, None, None]
         loss = np.maximum(0.0, margin + slope * halvings)
         for seen in _seen(outcome, start):
-            found += _log_density(seen - (level - loss), noise)
+            found = found + _log_density(seen - (level - loss), noise)
     found = np.exp(found - found.max()).sum(axis=(1, 2, 3))
     return Crossing(tuple((2.0**places).tolist()), tuple((found / found.sum()).tolist()))
 

@@ -166,6 +166,8 @@ class _Descent:
                 yield names, design
 
     def _lowered(self, now: Design, names: frozenset[str]) -> Design:
+        steps = {axis.name: axis.multiple for axis in self.family.axes if axis.multiple > 1}
+
         def new(name: str, number: int) -> float:
             if name not in names:
                 return number
@@ -173,11 +175,8 @@ class _Descent:
             if name in self.depths:
                 return max(1, number // 2)
             # A step of less than half a multiple would come back to where it began.
-            return (
-                min(number * STEP, number - multiples[name]) if name in multiples else number * STEP
-            )
+            return min(number * STEP, number - steps.get(name, 0))
 
-        multiples = {a.name: a.multiple for a in self.family.axes if a.multiple > 1}
         return adapt(now, self.family.axes, self.rule, new)
 
     def _rebase(self) -> None:

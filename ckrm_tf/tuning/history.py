@@ -137,7 +137,7 @@ def speaking(trainings: Iterable[Training], epochs: int, way: Way = PLAIN) -> li
         way: what its networks take over from the start.
     """
     found = list(trainings)
-    whole, ours = (PLAIN.how, epochs), (way.how, way.epochs(epochs))
+    whole, ours = PLAIN.mark(epochs), way.mark(epochs)
     sure = {t.design for t in found if (t.how, t.epochs) == whole and t.val_auc is not None}
     return [
         t

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -156,9 +157,8 @@ class Runner:
 
     def is_whole(self, training: Training) -> bool:
         """Whether a training speaks for its network: by plain recipe or as the search has it."""
-        way = self.way_of(training.design)
-        ways = (PLAIN_NAME, self.recipe.epochs), (way.how, way.epochs(self.recipe.epochs))
-        return (training.how, training.epochs) in ways
+        ways = PLAIN, self.way_of(training.design)
+        return (training.how, training.epochs) in [w.mark(self.recipe.epochs) for w in ways]
 
     def run(
         self, design: Design, seed: int, epochs: int | None = None, way: Way = PLAIN
@@ -258,7 +258,7 @@ class Runner:
 
     def weights_of(self, training: Training) -> Path | None:
         """Where the weights of a recorded training are kept."""
-        return self.weights_path(training.design, training.seed, training.epochs, training.how)
+        return self.weights_path(*training.key)
 
     def kept_weights(self, design: Design, seeds: Sequence[int], way: Way = PLAIN) -> list[Path]:
         """The weights of these trainings, at least one.
@@ -332,29 +332,31 @@ class Runner:
         Raises:
             NoRoomError: the disk is full.
         """
-        path = self.weights_path(*training.key)
-        try:
-            if path is not None and weights is not None:
+        path = self.weights_of(training)
+        if path is not None and weights is not None:
+            with self._room():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with whole_file(path) as part:
                     part.write_bytes(weights)
-        except OSError as error:
-            if passing(error) != ROOM:
-                raise
-            raise no_room(str(self.journal.path.parent), NoRoomError) from error
         self._record(training, self.journal if asked else self.ahead)
 
     def _record(self, training: Training, journal: Journal | None = None) -> None:
-        try:
+        with self._room():
             (self.journal if journal is None else journal).append(training)
-        except OSError as error:
-            if passing(error) != ROOM:
-                raise
-            raise no_room(str(self.journal.path.parent), NoRoomError) from error
         if training.retryable == ROOM:
             raise no_room(str(self.journal.path.parent), NoRoomError)
         if training.status == COMPLETED:
             self._sound.add(training.key)
+
+    @contextmanager
+    def _room(self) -> Iterator[None]:
+        """Within it a full disk is a `NoRoomError`."""
+        try:
+            yield
+        except OSError as error:
+            if passing(error) != ROOM:
+                raise
+            raise no_room(str(self.journal.path.parent), NoRoomError) from error
 
     def _train_and_measure(
         self, design: Design, seed: int, epochs: int, way: Way, cost: Cost
