@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import keras
 
     from ckrm_tf.measures.kernels import ConvolutionKernel
+    from ckrm_tf.narrowing.bypass import Bypass
 
 
 class Family(ABC):
@@ -79,6 +80,13 @@ class Family(ABC):
         Where such a norm's output is nothing, the network is one of lower depth: it ends a
         residual branch. In the order of depth, from the second block on. Axes whose depth cannot
         be lowered so are left out.
+        """
+        return {}
+
+    def bypasses(self, design: Design) -> Mapping[str, Bypass]:
+        """By axis of depth, how slices of a network pass a stage that is gone: depth 0.
+
+        Axes whose depth cannot become 0 so are left out.
         """
         return {}
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import keras
 
     from ckrm_tf.measures.kernels import ConvolutionKernel
+    from ckrm_tf.narrowing.bypass import Bypass
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,25 @@ class ResNetFamily(Family):
             for name, number in design.items()
             if name.endswith("/blocks") and number > 1
         }
+
+    def bypasses(self, design: Design) -> Mapping[str, Bypass]:
+        """See `Family`: by the shortcut of the first block, which has weights."""
+        from ckrm_tf.narrowing.bypass import Bypass  # noqa: PLC0415 - arithmetic needs no Keras
+
+        may_go = {axis.name for axis in self.axes if axis.kind == "depth" and axis.floor == 0}
+        found = {}
+        for name, number in design.items():
+            stage = name.partition("/")[0]
+            if name in may_go and number:
+                shortcut = f"{stage}_block1_shortcut"
+                found[name] = Bypass(
+                    shortcut,
+                    f"{shortcut}_bn",
+                    (f"{stage}_block1_conv3_bn",),
+                    f"{stage}_block{number}_add",
+                    (f"{stage}/mid",),
+                )
+        return found
 
     def describe(self, design: Design) -> str:
         """See `Family`."""

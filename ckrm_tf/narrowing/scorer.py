@@ -12,6 +12,7 @@ from keras import ops
 
 from ckrm_tf.errors import CKRMError, unknown_name
 from ckrm_tf.narrowing import keras_graph
+from ckrm_tf.narrowing.bypass import Bridged, Bypass, bridges
 from ckrm_tf.narrowing.forward import batches, compiled
 from ckrm_tf.narrowing.in_place import check_in_place
 from ckrm_tf.narrowing.mend import RIDGE
@@ -50,6 +51,7 @@ class Scorer:
         metric: "auc", the macro AUC; or a function of labels and probabilities.
         output: what the model returns, "logits", "softmax" or "sigmoid".
         norms: paths of batch norms that `score` may silence: residual branches that may go.
+        bypasses: stages that `score` may pass by, each under a name.
         freeze: names of layers to leave alone.
         seed: of criteria that draw.
 
@@ -87,10 +89,13 @@ class Scorer:
         metric: str | Callable[[Any, Any], float] = "auc",
         output: str = "logits",
         norms: Iterable[str] = (),
+        bypasses: Mapping[str, Bypass] | None = None,
         freeze: Iterable[str] = (),
         seed: int = 0,
     ) -> None:
-        self._norms = tuple(norms)
+        passes = dict(bypasses or {})
+        ends = [path for bypass in passes.values() for path in bypass.ends]
+        self._norms = tuple(dict.fromkeys([*norms, *ends]))
         if not is_number(ridge) or not 0 <= ridge < np.inf:
             raise CKRMError("ridge", expected="a number of at least 0", received=repr(ridge))
         if output not in OUTPUTS:
@@ -107,6 +112,8 @@ class Scorer:
         self._batches = batches(narrower.channels, arrays)
         order = narrower.order(select)
         weights = SliceWeights.of(narrower.channels, order, narrower.evidence.grams, ridge)
+        found = bridges(narrower.channels, passes, fit_images, ridge)
+        self._passes = {name: (passes[name], bridge) for name, bridge in found.items()}
         self._stand_on(narrower.channels, order, weights)
 
     def _stand_on(
@@ -116,8 +123,14 @@ class Scorer:
         self._channels, self._order, self._weights = channels, order, weights
         layers = dict(channels.trace.layers)
         self._silenced = {path: silenced(layers.get(path), path) for path in self._norms}
-        own = [variable for parts in self._silenced.values() for variable in parts]
-        self._forward = compiled(self.model, [*weights.variables, *own])
+        self._bridged = {
+            name: Bridged(bypass, bridge, channels, weights)
+            for name, (bypass, bridge) in self._passes.items()
+        }
+        own = [*self._silenced.values(), *(b.variables for b in self._bridged.values())]
+        every = [*weights.variables, *(variable for parts in own for variable in parts)]
+        self._variables = list({id(variable): variable for variable in every}.values())
+        self._forward = compiled(self.model, self._variables)
 
     @property
     def widths(self) -> Widths:
@@ -129,30 +142,48 @@ class Scorer:
         """Regressions solved since the scorer was made or rebased."""
         return self._weights.solved
 
-    def score(self, widths: Mapping[str, int], silent: Iterable[str] = ()) -> float:
+    def score(
+        self, widths: Mapping[str, int], silent: Iterable[str] = (), passed: Iterable[str] = ()
+    ) -> float:
         """The metric of a mended slice on the images to judge on.
 
         Args:
             widths: of groups, in units; a group that is not named is as wide as in `model`.
             silent: those of `norms` whose output is nothing.
+            passed: those of `bypasses` whose stage is gone.
 
         Raises:
             CKRMError: an unknown or frozen group, or a width above that in `model`.
         """
-        return float(self._metric(self.labels, self.probabilities(widths, silent)))
+        return float(self._metric(self.labels, self.probabilities(widths, silent, passed)))
 
-    def probabilities(self, widths: Mapping[str, int], silent: Iterable[str] = ()) -> np.ndarray:
+    def probabilities(
+        self, widths: Mapping[str, int], silent: Iterable[str] = (), passed: Iterable[str] = ()
+    ) -> np.ndarray:
         """Class probabilities of a mended slice, (images, classes) float64; as `score`."""
-        silent = set(silent)
-        for path in silent - set(self._silenced):
-            raise unknown_name("norm", path, self._silenced)
-        tensors = self._weights.tensors(self._alive(widths))
-        for path, variables in self._silenced.items():
-            # As tensors: a variable among the arguments would have the pass traced anew.
-            values = [ops.convert_to_tensor(variable) for variable in variables]
-            tensors += [ops.zeros_like(v) if path in silent else v for v in values]
+        passed = set(passed)
+        for name in passed - set(self._bridged):
+            raise unknown_name("bypass", name, self._bridged)
+        ends = [path for name in passed for path in self._passes[name][0].ends]
+        tensors = self._tensors(self._alive(widths), {*silent, *ends}, passed)
         found = [ops.convert_to_numpy(self._forward(tensors, batch)) for batch in self._batches]
         return _probabilities(np.concatenate(found)[: len(self.labels)], self._output)
+
+    def _tensors(self, alive: np.ndarray, silent: set[str], passed: set[str]) -> list[Any]:
+        """The value of each variable that differs between slices."""
+        for path in silent - set(self._silenced):
+            raise unknown_name("norm", path, self._silenced)
+        weights = self._weights
+        parts = [(weights.variables, weights.tensors(alive))]
+        for path, variables in self._silenced.items():
+            if path in silent:
+                parts.append((variables, [ops.zeros_like(v) for v in variables]))
+        for name, bridged in self._bridged.items():
+            if name in passed:
+                parts.append((bridged.variables, bridged.values(alive)))
+        new = {id(v): value for vs, values in parts for v, value in zip(vs, values, strict=True)}
+        # As tensors: a variable among the arguments would have the pass traced anew.
+        return [new[id(v)] if id(v) in new else ops.convert_to_tensor(v) for v in self._variables]
 
     def rebase(self, widths: Mapping[str, int]) -> keras.Model:
         """Build a mended slice as a Keras model and compute later scores in it, at its cost.
@@ -174,6 +205,10 @@ class Scorer:
         for note in rewriter.notes:
             log.warning("rebase %s: %s", channels.model.name, note)
         order = _narrowed(self._order, self._channels, alive, channels)
+        self._passes = {
+            name: (bridged.bypass, bridged.restricted(alive))
+            for name, bridged in self._bridged.items()
+        }
         self._stand_on(channels, order, self._weights.restricted(channels, alive))
         return self.model
 

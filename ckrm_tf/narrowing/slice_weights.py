@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -22,12 +22,16 @@ from ckrm_tf.narrowing.responses import Gram
 
 @dataclass
 class _Reader:
-    """A kernel that reads channels, and the regressions of its blocks; none if it is not mended."""
+    """A kernel that reads channels, and the regressions of its blocks; none if it is not mended.
+
+    `given` stands in for the kernel's own numbers.
+    """
 
     read: Read
     ids: Ids
     repeats: int
     systems: list[Nested]
+    given: np.ndarray | None = None
 
     @property
     def variable(self) -> Any:
@@ -63,7 +67,9 @@ class _Reader:
     @cached_property
     def _rows(self) -> list[np.ndarray]:
         """What each channel of a block is multiplied by: (channels, columns), in the order."""
-        value = np.asarray(keras.ops.convert_to_numpy(self.variable.value), np.float32)
+        value = self.given
+        if value is None:
+            value = np.asarray(keras.ops.convert_to_numpy(self.variable.value), np.float32)
         parts = np.split(np.moveaxis(value, self.read.axis, 0), self.read.groups, -1)
         self._shape = parts[0].shape
         size = len(self._orders[0])
@@ -183,6 +189,19 @@ class SliceWeights:
             make = _maker(part, keeps)
             found.append(recent.get_or(keeps.tobytes(), make))
         return found
+
+    def stand_in(self, variable: Any, value: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+        """A function of what is alive: another kernel in the place of one, mended as that one is.
+
+        Args:
+            variable: the kernel; in a slice that reads all its channels `value` is what is found.
+            value: in the kernel's shape.
+        """
+        reader = next((r for r in self._readers if r.variable is variable), None)
+        if reader is None:
+            return lambda _: value
+        other = replace(reader, given=value)
+        return lambda alive: other.value(self.channels.mask(other.ids, alive))
 
     def restricted(self, channels: Channels, alive: np.ndarray) -> SliceWeights:
         """The same of a slice that was built: its slices are those of this model.

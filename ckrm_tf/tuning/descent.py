@@ -2,9 +2,9 @@
 
 Again and again every width is tried a step lower, each alone, and the slice is scored: the AUC of
 the trained network with those channels gone and their consumers mended by ridge regression, on
-images kept apart. Steps that cost next to nothing are taken together; else the one that loses least
-for the parameters it saves. Scores are asked for where they are missing, so the same scores always
-give the same way.
+images kept apart. Every depth is halved alike, and a stage goes where that costs little. Steps that
+cost next to nothing are taken together; else the one that loses least for the parameters it saves.
+Scores are asked for where they are missing, so the same scores always give the same way.
 """
 
 from __future__ import annotations
@@ -23,9 +23,12 @@ from ckrm_tf.tuning.rule import Rule
 # One width is lowered by this factor at a time.
 STEP = 0.65
 # The way ends where the score has fallen so far: such slices say nothing more.
-FALL = 0.15
+FALL = 0.1
 # A step that loses no more than this share of the margin is taken together with others like it.
 HARMLESS = 0.2
+# A stage goes where that loses no more than this share of the margin. A network trained anew makes
+# up for narrow widths better than its slice does, for a stage that it lacks no better.
+WHOLE_STAGE = 0.5
 # Cut from a slice of its own once its multiply-adds are down to this share: scores cost less then.
 REBASE = 0.5
 # With more widths than this, those of a stage are tried together.
@@ -86,7 +89,10 @@ class _Descent:
     def __init__(self, root: Design, scores: Scores, rule: Rule, family: Family) -> None:
         self.scores, self.rule, self.family = scores, rule, family
         self.bases: tuple[Design, ...] = (root,)
-        self.depths = set(family.endings(root))
+        # The least depth of each that may change.
+        self.depths = dict.fromkeys(family.endings(root), 1) | dict.fromkeys(
+            family.bypasses(root), 0
+        )
         self.known: dict[Design, int] = {}
         self.slices: list[Slice] = []
         self.harmless = HARMLESS * rule.margin
@@ -133,6 +139,13 @@ class _Descent:
             return wanted
         here = self.score(now)
         loss = {name: here - self.score(design) for name, design in moves.items()}
+        dear = [
+            n for n in loss if self._leaves(n, now) and loss[n] > WHOLE_STAGE * self.rule.margin
+        ]
+        for name in dear:
+            del loss[name]
+        if not loss:
+            return None
         free = [name for name, lost in loss.items() if lost <= self.harmless]
         if len(free) > 1:
             together = self._lowered(now, frozenset().union(*free))
@@ -148,17 +161,25 @@ class _Descent:
             # What seems to gain is chance: among those the one that saves most.
             return max(loss[name], 0.0) / saved, -saved
 
-        return moves[min(moves, key=price)]
+        return moves[min(loss, key=price)]
+
+    def _leaves(self, names: frozenset[str], now: Design) -> bool:
+        """Whether a move takes a stage away."""
+        return any(self.depths.get(name) == 0 and now[name] == 1 for name in names)
 
     def _moves(self, now: Design) -> Iterator[tuple[frozenset[str], Design]]:
-        """Every width a step lower, alone or with those of its stage; every depth halved."""
+        """Every width a step lower, alone or with those of its stage; every depth halved.
+
+        Half of one block is none: the stage is gone.
+        """
         widths = [axis for axis in self.family.axes if axis.kind == "width"]
         places: dict[str, list[str]] = {}
         for axis in widths:
             place = axis.name if len(widths) <= MOST_MOVES else axis.group
             places.setdefault(place, []).append(axis.name)
         if self.rule.depth:
-            places |= {f"depth {name}": [name] for name in self.depths if now[name] > 1}
+            deep = [name for name, least in self.depths.items() if now[name] > least]
+            places |= {f"depth {name}": [name] for name in deep}
         whole = self.params(now)
         for names in map(frozenset, places.values()):
             design = self._lowered(now, names)
@@ -171,9 +192,8 @@ class _Descent:
         def new(name: str, number: int) -> float:
             if name not in names:
                 return number
-            # A stage of one block may hold what no other has: it is not taken away unseen.
             if name in self.depths:
-                return max(1, number // 2)
+                return max(self.depths[name], number // 2)
             # A step of less than half a multiple would come back to where it began.
             return min(number * STEP, number - steps.get(name, 0))
 

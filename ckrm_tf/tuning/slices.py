@@ -14,6 +14,7 @@ from ckrm_tf.errors import CKRMError
 from ckrm_tf.narrowing.axis_groups import AxisGroups, axis_groups
 from ckrm_tf.narrowing.responses import evenly
 from ckrm_tf.narrowing.scorer import Scorer
+from ckrm_tf.narrowing.widths import Widths
 from ckrm_tf.store.failures import passing
 from ckrm_tf.store.scores import ScoreBook
 from ckrm_tf.train.batches import scaled
@@ -88,17 +89,30 @@ class SliceScorer:
         self._bases, self._scorer, self._groups = (), None, None
 
     def _score(self, scorer: Scorer, groups: AxisGroups, design: Design) -> float:
+        family, root = self.runner.family, groups.design
         silent = [
             path
-            for axis, paths in self.runner.family.endings(groups.design).items()
-            for path in paths[design[axis] - 1 :]
+            for axis, paths in family.endings(root).items()
+            for path in paths[max(0, design[axis] - 1) :]
         ]
-        return scorer.score(groups.widths(self._of_depth(groups, design)), silent)
+        passed = [axis for axis in family.bypasses(root) if design[axis] == 0]
+        return scorer.score(self._widths(groups, design), silent, passed)
 
-    def _of_depth(self, groups: AxisGroups, design: Design) -> Design:
-        """The widths of a design in a network that is as deep as the root."""
-        endings = self.runner.family.endings(groups.design)
-        return design.replace({axis: groups.design[axis] for axis in endings})
+    def _widths(self, groups: AxisGroups, design: Design) -> Widths:
+        """The widths of a design in a network that is as deep as the root.
+
+        Of a stage that is gone what the shortcut gives is as wide as the model that is cut from.
+        """
+        family, root = self.runner.family, groups.design
+        passes = {n: b for n, b in family.bypasses(root).items() if design[n] == 0}
+        gone = [axis.name for axis in family.axes if axis.within in passes]
+        as_root = (*gone, *passes, *family.endings(root))
+        widths = groups.widths(design.replace({name: root[name] for name in as_root}))
+        for axis in gone:
+            for name in groups[axis]:
+                del widths[name]
+        inner = [axis for bypass in passes.values() for axis in bypass.inner]
+        return widths | {name: 1 for axis in inner for name in groups[axis]}
 
     def _at(self, bases: tuple[Design, ...]) -> tuple[Scorer, AxisGroups]:
         """The scorer that cuts from the last of these bases, and the groups of its axes."""
@@ -108,10 +122,17 @@ class SliceScorer:
             self._groups = axis_groups(self.runner.family, model, bases[0])
             endings = self.runner.family.endings(bases[0]).values()
             norms = [path for paths in endings for path in paths]
-            self._scorer = Scorer(model, self.fit, self.judge, self.labels, norms=norms)
+            self._scorer = Scorer(
+                model,
+                self.fit,
+                self.judge,
+                self.labels,
+                norms=norms,
+                bypasses=self.runner.family.bypasses(bases[0]),
+            )
             self._bases = bases[:1]
         for base in bases[len(self._bases) :]:
-            self._scorer.rebase(self._groups.widths(self._of_depth(self._groups, base)))
+            self._scorer.rebase(self._widths(self._groups, base))
             self._bases = (*self._bases, base)
         return self._scorer, self._groups
 
