@@ -306,8 +306,8 @@ def test_a_rebased_scorer_passes_as_it_did_before():
 
 def test_a_bypass_that_the_model_has_not_is_refused():
     model, bypasses = passable("stage1/blocks")
+    changed = replace(bypasses["stage1/blocks"], conv="stage1_block1_conv2")
     with pytest.raises(CKRMError, match=r"stage1_block1_conv2: expected a plain 1x1 convolution"):
-        changed = replace(bypasses["stage1/blocks"], conv="stage1_block1_conv2")
         passing(model, {"a": changed})
     with pytest.raises(CKRMError, match="bypass"):
         passing(model, bypasses).score({}, (), ["stage2/blocks"])
