@@ -12,6 +12,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 
 from ckrm_tf.design.design import Design
 from ckrm_tf.families.base import Family
@@ -55,6 +57,17 @@ class Slice:
 
 
 @dataclass(frozen=True)
+class _Move:
+    """Axes that go a step lower, and depths of stages that go altogether."""
+
+    lower: frozenset[str] = frozenset()
+    gone: frozenset[str] = frozenset()
+
+    def __or__(self, other: _Move) -> _Move:
+        return _Move(self.lower | other.lower, self.gone | other.gone)
+
+
+@dataclass(frozen=True)
 class Way:
     """The way down as far as the scores lead.
 
@@ -91,14 +104,13 @@ class _Descent:
     def __init__(self, root: Design, scores: Scores, rule: Rule, family: Family) -> None:
         self.scores, self.rule, self.family = scores, rule, family
         self.bases: tuple[Design, ...] = (root,)
+        stages = family.bypasses(root)
         # The least depth of each that may change.
-        self.depths = dict.fromkeys(family.endings(root), 1) | dict.fromkeys(
-            family.bypasses(root), 0
-        )
+        self.depths = {axis.name: axis.floor for axis in family.axes if axis.name in stages}
         self.known: dict[Design, int] = {}
         self.slices: list[Slice] = []
         # What each move lost when it was scored last.
-        self.loss: dict[frozenset[str], float] = {}
+        self.loss: dict[_Move, float] = {}
         self.harmless = HARMLESS * rule.margin
 
     def go(self, shapes: Sequence[Design]) -> Way:
@@ -140,29 +152,29 @@ class _Descent:
         """
         now = self.slices[-1].design
         moves = dict(self._moves(now))
-        fresh: set[frozenset[str]] = set()
+        fresh: set[_Move] = set()
 
-        def seen(names: Iterable[frozenset[str]]) -> Score | None:
+        def seen(these: Iterable[_Move]) -> Score | None:
             """Score these moves, once at this place."""
-            new = [name for name in names if name not in fresh]
-            wanted = self._ask(moves[name] for name in new)
+            new = [move for move in these if move not in fresh]
+            wanted = self._ask(moves[move] for move in new)
             if wanted is None:
                 here = self.score(now)
-                self.loss |= {name: here - self.score(moves[name]) for name in new}
+                self.loss |= {move: here - self.score(moves[move]) for move in new}
                 fresh.update(new)
             return wanted
 
-        wanted = seen(name for name in moves if name not in self.loss)
+        wanted = seen(move for move in moves if move not in self.loss)
         if wanted is not None:
             return wanted
         together = self._together(now, moves, seen)
         if together is not None:
             return together
         while moves:
-            front = sorted(moves, key=lambda name: self._price(name, now, moves[name]))[:FRONT]
-            stale = [name for name in front if name not in fresh]
+            front = sorted(moves, key=lambda move: self._price(move, now, moves[move]))[:FRONT]
+            stale = [move for move in front if move not in fresh]
             if not stale:
-                if not self._dear(front[0], now):
+                if not self._dear(front[0]):
                     return moves[front[0]]
                 del moves[front[0]]
             elif (wanted := seen(stale)) is not None:
@@ -172,16 +184,16 @@ class _Descent:
     def _together(
         self,
         now: Design,
-        moves: Mapping[frozenset[str], Design],
-        seen: Callable[[Iterable[frozenset[str]]], Score | None],
+        moves: Mapping[_Move, Design],
+        seen: Callable[[Iterable[_Move]], Score | None],
     ) -> Design | Score | None:
         """All moves that cost next to nothing at once, where that costs next to nothing."""
-        before: list[frozenset[str]] = []
+        before: list[_Move] = []
         for _ in range(2):
-            free = [name for name in moves if self.loss[name] <= self.harmless]
+            free = [move for move in moves if self.loss[move] <= self.harmless]
             if len(free) < 2 or free == before:
                 return None
-            place = self._lowered(now, frozenset().union(*free))
+            place = self._lowered(now, reduce(or_, free))
             wanted = self._ask([place])
             if wanted is not None:
                 return wanted
@@ -193,47 +205,46 @@ class _Descent:
             before = free
         return None
 
-    def _price(self, name: frozenset[str], now: Design, lower: Design) -> tuple[bool, float, float]:
+    def _price(self, move: _Move, now: Design, lower: Design) -> tuple[bool, float, float]:
         """What a move loses for the parameters it saves, in the order in which moves are taken."""
         saved = math.log(self.params(now) / self.params(lower))
         # What seems to gain is chance: among those the one that saves most.
-        return self._dear(name, now), max(self.loss[name], 0.0) / saved, -saved
+        return self._dear(move), max(self.loss[move], 0.0) / saved, -saved
 
-    def _dear(self, name: frozenset[str], now: Design) -> bool:
+    def _dear(self, move: _Move) -> bool:
         """Whether a move takes a stage away that its slice lacks."""
-        return self._leaves(name, now) and self.loss[name] > WHOLE_STAGE * self.rule.margin
+        return bool(move.gone) and self.loss[move] > WHOLE_STAGE * self.rule.margin
 
-    def _leaves(self, names: frozenset[str], now: Design) -> bool:
-        """Whether a move takes a stage away."""
-        return any(self.depths.get(name) == 0 and now[name] == 1 for name in names)
-
-    def _moves(self, now: Design) -> Iterator[tuple[frozenset[str], Design]]:
-        """Every width a step lower, alone or with those of its stage; every depth halved.
-
-        Half of one block is none: the stage is gone.
-        """
+    def _moves(self, now: Design) -> Iterator[tuple[_Move, Design]]:
+        """Every width a step lower, alone or with those of its stage; every depth halved or 0."""
         widths = [axis for axis in self.family.axes if axis.kind == "width"]
-        places: dict[str, list[str]] = {}
+        places: dict[str, set[str]] = {}
         for axis in widths:
             place = axis.name if len(widths) <= MOST_MOVES else axis.group
-            places.setdefault(place, []).append(axis.name)
+            places.setdefault(place, set()).add(axis.name)
+        moves = [_Move(frozenset(names)) for names in places.values()]
         if self.rule.depth:
-            deep = [name for name, least in self.depths.items() if now[name] > least]
-            places |= {f"depth {name}": [name] for name in deep}
+            for name, least in self.depths.items():
+                if now[name] > 1:
+                    moves.append(_Move(frozenset({name})))
+                if least == 0 < now[name]:
+                    moves.append(_Move(gone=frozenset({name})))
         whole = self.params(now)
-        for names in map(frozenset, places.values()):
-            design = self._lowered(now, names)
+        for move in moves:
+            design = self._lowered(now, move)
             if design != now and self.params(design) < whole:
-                yield names, design
+                yield move, design
 
-    def _lowered(self, now: Design, names: frozenset[str]) -> Design:
+    def _lowered(self, now: Design, move: _Move) -> Design:
         steps = {axis.name: axis.multiple for axis in self.family.axes if axis.multiple > 1}
 
         def new(name: str, number: int) -> float:
-            if name not in names:
+            if name in move.gone:
+                return 0
+            if name not in move.lower:
                 return number
             if name in self.depths:
-                return max(self.depths[name], number // 2)
+                return max(1, number // 2)
             # A step of less than half a multiple would come back to where it began.
             return min(number * STEP, number - steps.get(name, 0))
 
