@@ -14,7 +14,7 @@ GUIDED = ("ckrm", "signals", "scores")
 COMPARE = "ckrm-tf compare sets unguided searches beside this one."
 
 
-def lambda_silent(record: Record) -> Answer:
+def no_redundancy(record: Record) -> Answer:
     """R007: whether lambda was nowhere above what the search takes for none."""
     told = [t.redundancy for t in record.trainings if t.redundancy is not None]
     layers = [v for n in (record.start, record.recommended) if n for v in n.lam.values()]
@@ -30,8 +30,8 @@ def lambda_silent(record: Record) -> Answer:
     if most <= tolerance:
         how = "by the scores of slices alone" if _scored(record) else "without it"
         return warns(
-            f"{text} The widths were chosen {how}. It speaks where training lets unneeded kernels "
-            "die: a larger --l1, more --epochs."
+            f"{text} The widths were chosen {how}. Lambda rises where training lets unneeded "
+            "kernels die: a larger --l1, more --epochs."
         )
     return quiet(text)
 
@@ -54,9 +54,10 @@ def random_widths_would_do(record: Record) -> Answer:
         return cannot_tell(
             f"{plural(len(judged), 'network')} beside the start: {ENOUGH} at least are needed."
         )
-    if lambda_silent(record).state == "warns" and not _scored(record):
+    if no_redundancy(record).state == "warns" and not _scored(record):
         return warns(
-            f"Lambda was silent, so the widths are those of a search without it. {COMPARE}"
+            "No width was redundant (R007), so the widths are those of a search without lambda. "
+            f"{COMPARE}"
         )
     return _mattered(judged)
 
