@@ -420,7 +420,7 @@ def test_each_training_is_one_trial_of_a_study(finished):
         assert len(trials) == len((folder / "trials.jsonl").read_text().splitlines())
 
 
-def test_run_writes_summary_and_plots(finished):
+def test_run_writes_summary_and_report(finished):
     summary = json.loads((finished / "summary.json").read_text())
     rows = read_rows(finished)
     for name in STRATEGIES:
@@ -429,8 +429,8 @@ def test_run_writes_summary_and_plots(finished):
         found = summary["strategies"][name]
         assert found["best_params_after"]["3"]["median"] == smallest
         assert found["smallest"][0]["params"] == smallest
-    for plot in ("params_by_training", "params_by_seconds", "auc_by_params"):
-        assert (finished / f"{plot}.png").read_bytes().startswith(b"\x89PNG")
+    for plot in ("params_by_training", "params_by_cpu", "auc_by_strategy"):
+        assert (finished / "figures" / f"{plot}.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_final_uses_seeds_the_search_did_not(finished):

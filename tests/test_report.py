@@ -19,12 +19,15 @@ from statistics import fmean
 import numpy as np
 import pytest
 from report_records import (
+    HELD,
     JUDGED,
     RESULTS,
     SETTINGS,
     WILD,
     bare_record,
+    compared_rows,
     full_record,
+    make_comparison,
     make_folder,
     recorded,
 )
@@ -35,13 +38,15 @@ from ckrm_tf.reporting import render, words, write_report
 from ckrm_tf.reporting.charts.registry import CHARTS, charts_of
 from ckrm_tf.reporting.checks.registry import CHECKS, answers
 from ckrm_tf.reporting.collect import collect
+from ckrm_tf.reporting.comparison import Spread
 from ckrm_tf.reporting.drawing import drawing
 from ckrm_tf.reporting.evidence import evidence_of, read_evidence, roc, write_evidence
 from ckrm_tf.reporting.files import numbered
 from ckrm_tf.reporting.record import Estimate, Record, TrainingRow
 from ckrm_tf.reporting.sections.base import Page
 from ckrm_tf.reporting.sections.registry import SECTIONS
-from ckrm_tf.reporting.tables import latex_table, tex, trials_csv
+from ckrm_tf.reporting.tables import latex_table, trials_csv
+from ckrm_tf.reporting.tex import tex
 from ckrm_tf.reporting.tried import front
 from ckrm_tf.reporting.write import write_record
 from ckrm_tf.stats import macro_auc
@@ -66,6 +71,18 @@ def full(ended) -> Record:
 def failed(tmp_path_factory) -> Record:
     """A search that goes on, with failed trainings and no test split."""
     return collect(make_folder(tmp_path_factory.mktemp("run") / "failed", 100))
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "compared"
+    return make_comparison(folder, compared_rows(), held=HELD)
+
+
+@pytest.fixture(scope="module")
+def compared(comparison, full) -> Record:
+    """Everything that a comparison can hold: its searches, what holds, a verdict."""
+    return replace(collect(comparison), verdicts=full.verdicts)
 
 
 @pytest.fixture(scope="module")
@@ -422,17 +439,17 @@ def test_r009_does_not_blame_widths_for_what_size_explains(full):
 # --- parts, figures, drawing
 
 
-@pytest.fixture(params=["full", "failed", "bare"])
+@pytest.fixture(params=["full", "failed", "compared", "bare"])
 def any_record(request) -> Record:
     return bare_record() if request.param == "bare" else request.getfixturevalue(request.param)
 
 
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.name)
-def test_each_part_is_made_of_any_record(section, any_record, full):
+def test_each_part_is_made_of_any_record(section, any_record, full, compared):
     page = Page(any_record, charts_of(any_record), answers(any_record))
     blocks = section.make(page)
-    if any_record is full:
-        assert blocks
+    if any_record is full or any_record is compared:
+        assert blocks or any_record.kind not in section.kinds
     for block in blocks:
         if block.block == "table":
             assert block.caption
@@ -443,14 +460,16 @@ def test_each_part_is_made_of_any_record(section, any_record, full):
             assert not block.states or len(block.states) == len(block.rows)
 
 
-def test_each_figure_is_there_for_a_full_record_and_missing_for_a_bare_one(full):
-    assert set(charts_of(full)) == set(CHARTS)
+def test_each_figure_is_there_for_a_full_record_and_missing_for_a_bare_one(full, compared):
+    found = [set(charts_of(record)) for record in (full, compared)]
+    assert set.union(*found) == set(CHARTS)
+    assert not set.intersection(*found)
     assert not charts_of(bare_record())
 
 
 @pytest.mark.parametrize("name", CHARTS)
-def test_the_marks_of_a_figure_fit_each_other(name, full):
-    chart = CHARTS[name](full)
+def test_the_marks_of_a_figure_fit_each_other(name, full, compared):
+    chart = CHARTS[name](full) or CHARTS[name](compared)
     assert chart.name == name
     for mark in chart.marks:
         assert len(mark.x) == len(mark.y) > 0
@@ -562,7 +581,7 @@ def test_the_page_of_any_record_is_sound_html(any_record):
     assert len(found.ids) == len(set(found.ids))
     assert set(found.labels) <= set(found.ids)
     assert found.tags["table"] == found.tags["caption"]
-    assert render.markdown(page).startswith("# Search")
+    assert render.markdown(page).startswith(f"# {any_record.title}")
 
 
 def test_a_start_that_failed_has_a_report(tmp_path):
@@ -738,3 +757,139 @@ def test_the_methods_paragraph_says_only_what_is_recorded(full):
     less = replace(full, settings={k: v for k, v in SETTINGS.items() if k != "epochs"})
     assert "epochs" not in methods(less)
     assert methods(bare_record()) == "Nothing has been trained."
+
+
+# --- comparisons
+
+
+def test_the_record_of_a_comparison_has_what_its_rows_have(comparison):
+    found, runs = collect(comparison), compared_rows()
+    assert (found.kind, found.finished, found.recommended) == ("compare", True, None)
+    assert found.start.params == 2015939
+    starts = {repeats[0].seed: repeats[0].val_auc for repeats in runs["ckrm"]}
+    assert found.start.val_auc.value == pytest.approx(fmean(starts.values()))
+    assert [s.name for s in found.comparison.strategies] == list(runs)
+    for one in found.comparison.strategies:
+        each = [
+            min([rows[0].params, *(r.best_params for r in rows[-1:])]) for rows in runs[one.name]
+        ]
+        assert one.after_all(10).each == tuple(each)
+        assert one.after_all(99) == one.after_all(10)
+        assert one.cpu.each == tuple(rows[-1].cumulative_cpu_seconds for rows in runs[one.name])
+        assert one.held[0].params.each == HELD[one.name]
+    assert json.loads(json.dumps(found.to_dict()))["kind"] == "compare"
+    assert "--strategies ckrm,noise,random" in found.command
+    assert "--strategy " not in found.command
+
+
+def test_the_figures_of_a_comparison_show_its_rows(compared):
+    runs = compared_rows()
+    lines = {m.name: m for m in CHARTS["params_by_training"](compared).marks if m.kind == "line"}
+    bands = {m.name: m for m in CHARTS["params_by_training"](compared).marks if m.kind == "band"}
+    for name, repeats in runs.items():
+        ends = sorted(rows[-1].best_params for rows in repeats)
+        assert (bands[name].low[-1], lines[name].y[-1], bands[name].high[-1]) == tuple(ends)
+        assert len(set(lines[name].y)) > 1
+    times = {m.name: m for m in CHARTS["params_by_cpu"](compared).marks if m.kind == "line"}
+    for name, repeats in runs.items():
+        mark = times[name]
+        for x, y in zip(mark.x, mark.y, strict=True):
+            each = [
+                min(rows[0].params, *(
+                    r.best_params for r in rows if r.cumulative_cpu_seconds <= x
+                )) if rows[0].cumulative_cpu_seconds <= x else rows[0].params
+                for rows in repeats
+            ]  # fmt: skip
+            assert y == sorted(each)[1]
+    points = [m for m in CHARTS["auc_by_strategy"](compared).marks if m.kind == "points"]
+    assert [len(m.x) for m in points] == [30, 30, 30]
+    assert points[1].y[1] == pytest.approx(
+        runs["noise"][0][1].val_auc - runs["noise"][0][0].val_auc
+    )
+
+
+def test_the_ranges_of_two_strategies_meet_or_lie_apart(tmp_path):
+    def told(name, held):
+        page = Page(collect(make_comparison(tmp_path / name, compared_rows(), held=held)))
+        (part,) = [s for s in SECTIONS if s.name == "compared"]
+        return next(block.items for block in part.make(page) if block.block == "items")
+
+    assert told("meet", HELD) == (
+        "ckrm and noise: the ranges meet.",
+        "ckrm and random: the ranges meet.",
+    )
+    far = HELD | {"noise": (300000, 400000, 500000), "random": (30000, 40000, 50000)}
+    assert told("apart", far) == (
+        "ckrm and noise: the ranges lie apart, ckrm has the smaller networks.",
+        "ckrm and random: the ranges lie apart, random has the smaller networks.",
+    )
+
+
+def test_never_is_above_every_number_of_a_spread():
+    assert words.spread(Spread.of([8, 2, None])) == "8 (2 to never)"
+    assert words.spread(Spread.of([None, None])) == "never"
+    assert Spread.of([1, 2]).apart(Spread.of([3, None]))
+    assert not Spread.of([1, None]).apart(Spread.of([3, 4]))
+    assert not Spread.of([None]).apart(Spread.of([None]))
+
+
+def test_a_comparison_has_its_own_files(tmp_path, comparison, capsys):
+    runs = compared_rows()
+    folder = make_comparison(tmp_path / "run", runs, held=HELD)
+    before = {p: p.read_bytes() for p in folder.iterdir()}
+    main(report_run, [str(folder)])
+    assert "report.html" in capsys.readouterr().out
+    assert {p: p.read_bytes() for p in before} == before
+    assert not (folder / "trials.csv").exists()
+    rows = list(csv.DictReader(io.StringIO((folder / "strategies.csv").read_text())))
+    assert len(rows) == 3 * 3 * len((1, 2, 3, 5, 10))
+    last = [r for r in rows if r["trainings"] == "10"]
+    assert [int(r["params_held"]) for r in last] == [p for each in HELD.values() for p in each]
+    assert [int(r["params"]) for r in last] == [
+        each[-1].best_params for repeats in runs.values() for each in repeats
+    ]
+    assert {r["params_held"] for r in rows if r["trainings"] == "5"} == {""}
+    table = (folder / "table.tex").read_text()
+    assert table.count(r"\\") == 1 + 3
+    assert "91,665 (54,734 to 102,235)" in table
+    text = (folder / "report.html").read_text()
+    assert seen(text).links.count("#compared") == 2
+    assert "strategies.csv" in text
+    markdown = (folder / "report.md").read_text()
+    assert "| ckrm | 44,732 (33,519 to 67,784) | 91,665 (54,734 to 102,235) |" in markdown
+
+
+def test_a_comparison_that_goes_on_says_what_it_has(tmp_path):
+    whole = compared_rows()
+    begun = collect(make_comparison(tmp_path / "begun", {}))
+    assert (begun.finished, begun.start) == (False, None)
+    assert not charts_of(begun)
+    assert "none has ended" in render.markdown(Page(begun))
+    first = {name: repeats[:1] for name, repeats in whole.items()}
+    one = collect(make_comparison(tmp_path / "one", first))
+    assert not one.finished
+    assert any("--hold" in note for note in one.notes)
+    text = render.markdown(Page(one, charts_of(one)))
+    assert "1 of 3 repeats so far" in text
+    assert "What holds over new seeds" not in text
+    # One repeat has no range.
+    assert {m.kind for m in CHARTS["params_by_training"](one).marks} == {"line"}
+    # What was confirmed of other repeats is no part of it.
+    other = collect(make_comparison(tmp_path / "other", first, held=HELD))
+    assert other.comparison.seeds == ()
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("summary.json", '{"strategies": {}}'),
+        ("summary.json", '{"strategies": {"ckrm": {}}, "options": {"trainings": 1, "repeats": 1}}'),
+        ("confirmed.json", "{}"),
+        ("trainings.csv", "strategy,repeat\nckrm,1\n"),
+    ],
+)
+def test_a_damaged_comparison_is_named(tmp_path, file, text):
+    folder = make_comparison(tmp_path / "run", compared_rows(), held=HELD)
+    (folder / file).write_text(text)
+    with pytest.raises(CKRMError, match=file):
+        collect(folder)

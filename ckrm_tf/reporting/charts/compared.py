@@ -10,7 +10,7 @@ from ckrm_tf.reporting.comparison import Comparison, Spread, Step
 from ckrm_tf.reporting.record import Record
 from ckrm_tf.reporting.words import duration, plural
 
-SIZE = Scale("parameters of the smallest network at intact AUC (log scale)", "log")
+SIZE = Scale("parameters at intact AUC (log scale)", "log")
 
 
 def params_by_training(record: Record) -> Chart | None:

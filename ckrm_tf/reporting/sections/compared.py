@@ -14,6 +14,7 @@ LUCK = (
     "mean."
 )
 
+SEEN = "The first column is as each search sees it, by its own trainings."
 START_ALONE = "The start's own number: nothing smaller held."
 
 
@@ -108,11 +109,7 @@ def _main_table(record: Record, found: Comparison) -> Table:
     return Table(
         "strategies",
         f"Median over {words.plural(found.repeats, 'repeat')}, with the range in brackets."
-        + (
-            f" {START_ALONE} After N trainings: as the search itself sees it."
-            if found.seeds
-            else ""
-        ),
+        + (f" {START_ALONE} {SEEN}" if found.seeds else ""),
         tuple(head),
         tuple(rows),
         numeric=tuple(range(1, len(head))),
