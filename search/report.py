@@ -21,16 +21,17 @@ def report_run(
     model: str | None = None,
     custom: str | None = None,
     unsafe: bool = False,
+    baselines: str | None = None,
     **options: Annotated[Any, data_flags],
 ) -> None:
-    """Write report.html into the folder of a search or a narrowing, and all that belongs to it.
+    """Write report.html into the folder of a search, a comparison or a narrowing.
 
-    report.md, report.json, trials.csv, table.tex and figures/ stand beside it. Each report is made
-    anew; nothing else in the folder is touched, but for a MODEL_CARD.md beside the export where
-    there is none.
+    report.md, report.json, trials.csv (strategies.csv of a comparison), table.tex and figures/
+    stand beside it. Each report is made anew; nothing else in the folder is touched, but for a
+    MODEL_CARD.md beside the export where there is none.
 
     Args:
-        folder: the --out of `search.run` or `search.narrow`.
+        folder: the --out of `search.run`, `search.compare` or `search.narrow`.
         latency: build start and recommended network and measure their time for a batch of 1 and of
             32 images: TensorFlow on the CPU, LiteRT and ONNX Runtime where they are installed. The
             recommended network is timed once more with its widths rounded up to multiples of 8.
@@ -41,6 +42,8 @@ def report_run(
             of a narrowing where it lies elsewhere now.
         custom: a Python file that defines the model's own layers.
         unsafe: let code inside the model's file run.
+        baselines: the folder of a comparison with the data and recipe of this search: the networks
+            of its unguided searches stand beside those of the search, in later reports too.
         options: of the data, where they lie elsewhere now; --help lists them.
     """
     place = Path(str(folder)).expanduser()
@@ -66,6 +69,10 @@ def report_run(
             add_evidence(console, place, options, given=given)
         if latency:
             add_latency(console, place, given=given)
+    if baselines is not None:
+        from search.report_baselines import add_baselines  # noqa: PLC0415 - as above
+
+        add_baselines(console, place, baselines)
     path = write_report(place)
     console.print(f"written   {path}", highlight=False, soft_wrap=True)
 

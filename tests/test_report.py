@@ -42,7 +42,7 @@ from ckrm_tf.reporting.comparison import Spread
 from ckrm_tf.reporting.drawing import drawing
 from ckrm_tf.reporting.evidence import evidence_of, read_evidence, roc, write_evidence
 from ckrm_tf.reporting.files import numbered
-from ckrm_tf.reporting.record import Estimate, Record, TrainingRow
+from ckrm_tf.reporting.record import Baseline, Estimate, Record, TrainingRow
 from ckrm_tf.reporting.sections.base import Page
 from ckrm_tf.reporting.sections.registry import SECTIONS
 from ckrm_tf.reporting.tables import latex_table, trials_csv
@@ -157,7 +157,7 @@ def test_a_damaged_file_is_named(tmp_path, file, text):
         collect(folder)
 
 
-@pytest.mark.parametrize("file", ["folds3.json", "evidence.json", "latency.json"])
+@pytest.mark.parametrize("file", ["folds3.json", "evidence.json", "latency.json", "baselines.json"])
 @pytest.mark.parametrize("text", ["{", '{"candidate": {}}'])
 def test_a_damaged_piece_beside_the_run_is_left_out_and_told(tmp_path, file, text):
     folder = make_folder(tmp_path / "run", 20, ended=True)
@@ -893,3 +893,78 @@ def test_a_damaged_comparison_is_named(tmp_path, file, text):
     (folder / file).write_text(text)
     with pytest.raises(CKRMError, match=file):
         collect(folder)
+
+
+# --- baselines
+
+
+def _with_baselines(tmp_path, **other) -> Path:
+    folder = make_folder(tmp_path / "run", 20, ended=True)
+    compared = make_comparison(tmp_path / "compared", compared_rows())
+    marker = json.loads((compared / "run.json").read_text())
+    (compared / "run.json").write_text(json.dumps(marker | other))
+    main(report_run, [str(folder), "--baselines", str(compared)])
+    return folder
+
+
+def test_unguided_searches_stand_beside_a_search(tmp_path, capsys):
+    folder = _with_baselines(tmp_path)
+    found, runs = collect(folder), compared_rows()
+    assert {b.strategy for b in found.baselines} == {"noise", "random"}
+    start = runs["random"][0][0].widths
+    for name in ("noise", "random"):
+        rows = [r for each in runs[name] for r in each if r.widths != start]
+        own = [b for b in found.baselines if b.strategy == name]
+        assert {b.text for b in own} == {r.widths for r in rows}
+        for b in own:
+            assert b.aucs == tuple(r.val_auc for r in rows if r.widths == b.text)
+    said = capsys.readouterr().out
+    assert f"{len(found.baselines)} networks of noise, random" in said
+    marks = {m.name: m for m in CHARTS["auc_by_params"](found).marks}
+    shown = [b for b in found.baselines if b.strategy == "random"]
+    assert len(marks["baseline: random"].x) == len(shown) > 0
+    # A later report has them still.
+    write_report(folder)
+    assert collect(folder).baselines == found.baselines
+    assert "baseline: noise" in (folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("other", "word"), [({"epochs": 3}, "epochs"), ({"pixels": "f" * 16}, "other data")]
+)
+def test_baselines_of_other_trainings_are_refused(tmp_path, capsys, other, word):
+    with pytest.raises(SystemExit):
+        _with_baselines(tmp_path, **other)
+    assert word in capsys.readouterr().err
+    assert not (tmp_path / "run" / "baselines.json").exists()
+
+
+def test_only_a_comparison_gives_baselines_and_only_to_a_search(tmp_path, capsys):
+    folder = make_folder(tmp_path / "run", 3)
+    compared = make_comparison(tmp_path / "compared", compared_rows())
+    for place, given, word in (
+        (folder, folder, "the folder of a comparison"),
+        (folder, tmp_path / "nowhere", "the folder of a comparison"),
+        (compared, compared, "the report of a search"),
+    ):
+        with pytest.raises(SystemExit):
+            main(report_run, [str(place), "--baselines", str(given)])
+        assert word in capsys.readouterr().err
+
+
+def test_r009_looks_at_the_baselines_where_there_are_any(full):
+    (judge,) = [c.judge for c in CHECKS if c.code == "R009"]
+    best, start = full.recommended.params, full.start.val_auc.value
+
+    def beside(*rows):
+        networks = [
+            Baseline("random", f"n{n}", params, 1, (auc,)) for n, (params, auc) in enumerate(rows)
+        ]
+        return judge(replace(full, baselines=tuple(networks)))
+
+    lost, large = [(best, start - 0.0101)] * 4, (best + 1, start)
+    assert beside(*lost, large).state == "quiet"
+    assert beside(*lost).state == "cannot tell"
+    found = beside(*lost, (best, start - 0.0099))
+    assert found.state == "warns"
+    assert f"{best:,} parameters" in found.text

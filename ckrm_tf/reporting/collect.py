@@ -12,6 +12,7 @@ from ckrm_tf.errors import CKRMError
 from ckrm_tf.families.base import Family
 from ckrm_tf.judge import select
 from ckrm_tf.reporting import collect_export, collect_verdicts
+from ckrm_tf.reporting.baselines import read_baselines
 from ckrm_tf.reporting.collect_compare import STRATEGIES, collect_comparison
 from ckrm_tf.reporting.collect_narrow import collect_narrowing
 from ckrm_tf.reporting.collect_rows import JOURNAL, fold_rows, training_rows
@@ -19,7 +20,7 @@ from ckrm_tf.reporting.collect_verdicts import MODELS, NETWORKS, Judgement
 from ckrm_tf.reporting.command import PIXELS, command_of
 from ckrm_tf.reporting.evidence import Evidence, read_evidence
 from ckrm_tf.reporting.files import read_json
-from ckrm_tf.reporting.record import AxisRow, Estimate, Latency, Network, Record
+from ckrm_tf.reporting.record import AxisRow, Baseline, Estimate, Latency, Network, Record
 from ckrm_tf.reporting.recorded import family_of, way_of
 from ckrm_tf.reporting.tried import mean_by_layer, tried_networks
 from ckrm_tf.store.folder import LATER
@@ -106,6 +107,9 @@ def _search(
     judgements: list[Judgement] = []
     evidence, unread = _optional(lambda: read_evidence(folder), None)
     notes += unread
+    unnamed: tuple[Baseline, ...] = ()
+    baselines, unread = _optional(lambda: read_baselines(folder), unnamed)
+    notes += unread
     if best is not None:
         judgements, unread = collect_verdicts.of_final(folder, family, best)
         notes += unread
@@ -131,6 +135,7 @@ def _search(
             *fold_rows(folder, tried, family, len(trainings)),
         ),
         tried=tried,
+        baselines=baselines,
         verdicts=tuple(j.verdict for j in judgements),
         classes=(
             *(row for j in judgements if j.verdict.ours for row in j.classes),

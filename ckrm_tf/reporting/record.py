@@ -166,6 +166,26 @@ class Tried:
 
 
 @dataclass(frozen=True)
+class Baseline:
+    """One network of an unguided search with the same data and recipe.
+
+    Attributes:
+        aucs: validation AUC of each finished training of the full number of epochs.
+    """
+
+    strategy: str
+    text: str
+    params: int
+    macs: int
+    aucs: tuple[float, ...]
+
+    @property
+    def auc(self) -> float:
+        """Mean validation AUC."""
+        return sum(self.aucs) / len(self.aucs)
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What one comparison on unseen images found, recommended minus start.
 
@@ -305,6 +325,7 @@ class Record:
         finished: a search that has written its summary, a comparison with all its repeats.
         settings: of run.json or narrow.json, as they stand there.
         counts: images of each class by split, where a file tells.
+        baselines: networks of unguided searches, where a comparison was named.
         comparison: what each search of a comparison found.
         cases: the images of `curves` and `disagreements`, in words.
         notes: what was assumed, or could not be read, in sentences.
@@ -333,6 +354,7 @@ class Record:
     machine: str | None = None
     command: str | None = None
     notes: tuple[str, ...] = ()
+    baselines: tuple[Baseline, ...] = ()
     comparison: Comparison | None = None
     schema: int = SCHEMA
 
