@@ -12,6 +12,7 @@ from ckrm_tf.reporting import write_report
 from search.cli import main
 from search.data_flags import data_flags
 from search.given import NOBODY, Given
+from search.quiet import import_quietly
 
 
 def report_run(
@@ -33,8 +34,8 @@ def report_run(
     Args:
         folder: the --out of `search.run`, `search.compare` or `search.narrow`.
         latency: build start and recommended network and measure their time for a batch of 1 and of
-            32 images: TensorFlow on the CPU, LiteRT and ONNX Runtime where they are installed. The
-            recommended network is timed once more with its widths rounded up to multiples of 8.
+            32 images, by TensorFlow on the CPU, LiteRT and ONNX Runtime where they are installed.
+            The recommended network is timed once more with its widths rounded up to multiples of 8.
         cases: read the data again and let both trained networks judge each image of the test split:
             figures by class, ROC curves, the images on which they disagree. What latency and cases
             find stays in the folder for later reports.
@@ -61,9 +62,11 @@ def report_run(
             expected="--latency or --cases beside them",
             received="a report that calls no network",
         )
-    if latency or cases:
+    if latency or cases or baselines is not None:
         # TensorFlow takes seconds that the page itself needs not.
-        from search.report_models import add_evidence, add_latency  # noqa: PLC0415
+        import_quietly()
+    if latency or cases:
+        from search.report_models import add_evidence, add_latency  # noqa: PLC0415 - as above
 
         if cases:
             add_evidence(console, place, options, given=given)
