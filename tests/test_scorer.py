@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -227,6 +229,88 @@ def test_branches_are_silenced_without_tracing_anew():
         np.testing.assert_allclose(again.probabilities({}), probabilities, atol=1e-5)
     assert np.abs(found[1] - found[0]).max() > 1e-3
     assert np.abs(found[2] - found[1]).max() > 1e-3
+
+
+def passable(axis: str, bias: bool = True, last: int = 2):
+    """A ResNet of two stages, one of which may be passed, and the bypass."""
+    keras.utils.set_random_seed(1)
+    widths = Widths(8, (Stage(1, 6, 12), Stage(last, 8, 16)))
+    family = ResNetFamily(widths, SHAPE, CLASSES, Layout(bias=bias))
+    model = family.build(family.start)
+    scramble(model)
+    return model, {axis: family.bypasses(family.start)[axis]}
+
+
+def passing(model, bypasses, judge=None, **options):
+    judge = films(40, 1) if judge is None else judge
+    labels = np.arange(len(judge)) % CLASSES
+    return Scorer(model, films(), judge, labels, bypasses=bypasses, **options)
+
+
+@pytest.mark.parametrize("axis", ["stage1/blocks", "stage2/blocks"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_stage_that_is_linear_in_what_it_reads_is_passed_without_loss(axis, bias):
+    model, bypasses = passable(axis, bias, last=1)
+    found = {}
+    for linear in (False, True):
+        if linear:
+            norm = model.get_layer(bypasses[axis].ends[0])
+            norm.gamma.assign(norm.gamma * 0)
+            norm.beta.assign(norm.beta * 0)
+        # Images of the regression itself: on others a channel may live that is dead on these.
+        scorer = passing(model, bypasses, films(), ridge=1e-6)
+        whole = scorer.probabilities({})
+        found[linear] = apart(scorer.probabilities({}, (), [axis]), whole)
+        if keras.backend.backend() == "tensorflow":
+            assert scorer._forward.experimental_get_tracing_count() == 1
+        # What is asked for once leaves no trace.
+        assert apart(scorer.probabilities({}), whole) < TOLERANCE
+    assert found[False] > 2 * SHOWS
+    assert found[True] < found[False] / 20
+
+
+def test_the_bridge_is_nearer_to_the_stage_than_its_shortcut():
+    axis = "stage2/blocks"
+    model, bypasses = passable(axis)
+    norms = ["stage2_block2_conv3_bn"]
+    scorer = passing(model, bypasses, norms=norms)
+    # Eq. of the ridge regression by hand, from what the stage reads to its sum.
+    parts = [model.get_layer("stage2_block1_shortcut").input, model.get_layer("stage2_block2_add")]
+    read, target = keras.Model(model.input, [parts[0], parts[1].output])(films())
+    x = np.asarray(read)[:, ::2, ::2].reshape(-1, 12)
+    y = np.asarray(target).reshape(-1, 16)
+    x = np.hstack([x, np.ones((len(x), 1))])
+    solved = np.linalg.lstsq(x, y, rcond=None)[0]
+    bridge = passing(model, bypasses, norms=norms, ridge=1e-6)._passes[axis][1]
+    np.testing.assert_allclose(bridge.kernel[0, 0], solved[:-1], atol=1e-2)
+    np.testing.assert_allclose(bridge.shift, solved[-1], atol=1e-2)
+    assert np.abs(solved).max() > 0.1
+    whole = scorer.probabilities({})
+    passed = np.mean((scorer.probabilities({}, norms, [axis]) - whole) ** 2)
+    silent = np.mean((scorer.probabilities({}, [*norms, *bypasses[axis].ends]) - whole) ** 2)
+    assert passed < silent / 2
+
+
+def test_a_rebased_scorer_passes_as_it_did_before():
+    axis = "stage1/blocks"
+    model, bypasses = passable(axis)
+    widths = {"stem_conv": 5, "stage2_block1_conv1": 3}
+    wanted = passing(model, bypasses).probabilities(widths, (), [axis])
+    scorer = passing(model, bypasses)
+    assert apart(scorer.probabilities(widths), wanted) > SHOWS
+    base = {"stem_conv": 6, "stage1_block1_conv1": 1, "stage2_block1_conv1": 4}
+    small = scorer.rebase(base)
+    assert small.count_params() < model.count_params()
+    assert apart(scorer.probabilities(widths, (), [axis]), wanted) < TOLERANCE
+
+
+def test_a_bypass_that_the_model_has_not_is_refused():
+    model, bypasses = passable("stage1/blocks")
+    changed = replace(bypasses["stage1/blocks"], conv="stage1_block1_conv2")
+    with pytest.raises(CKRMError, match=r"stage1_block1_conv2: expected a plain 1x1 convolution"):
+        passing(model, {"a": changed})
+    with pytest.raises(CKRMError, match="bypass"):
+        passing(model, bypasses).score({}, (), ["stage2/blocks"])
 
 
 def test_a_rebased_scorer_gives_the_same_scores(case):
