@@ -1,6 +1,6 @@
 """The way down from a trained network by the scores of its mended slices. Pure.
 
-Again and again every width is tried a step lower, each alone, and the slice is scored: the AUC of
+Again and again every width may go a step lower, each alone, and the slice is scored: the AUC of
 the trained network with those channels gone and their consumers mended by ridge regression, on
 images kept apart. Every depth is halved alike, and a stage goes where that costs little. Steps that
 cost next to nothing are taken together; else the one that loses least for the parameters it saves.
@@ -10,7 +10,7 @@ Scores are asked for where they are missing, so the same scores always give the 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ckrm_tf.design.design import Design
@@ -29,6 +29,8 @@ HARMLESS = 0.2
 # A stage goes where that loses no more than this share of the margin. A network trained anew makes
 # up for narrow widths better than its slice does, for a stage that it lacks no better.
 WHOLE_STAGE = 0.5
+# So many moves are scored anew before the best of them is taken.
+FRONT = 2
 # Cut from a slice of its own once its multiply-adds are down to this share: scores cost less then.
 REBASE = 0.5
 # With more widths than this, those of a stage are tried together.
@@ -95,6 +97,8 @@ class _Descent:
         )
         self.known: dict[Design, int] = {}
         self.slices: list[Slice] = []
+        # What each move lost when it was scored last.
+        self.loss: dict[frozenset[str], float] = {}
         self.harmless = HARMLESS * rule.margin
 
     def go(self, shapes: Sequence[Design]) -> Way:
@@ -129,39 +133,75 @@ class _Descent:
         self.slices.append(Slice(design, self.params(design), self.score(design)))
 
     def _next(self) -> Design | Score | None:
-        """The next place, the scores it takes to tell, or None at the end."""
+        """The next place, the scores it takes to tell, or None at the end.
+
+        What a move loses changes little from one place to the next. So the losses seen last rank
+        the moves, and only those in front are scored again before one is taken.
+        """
         now = self.slices[-1].design
         moves = dict(self._moves(now))
-        if not moves:
-            return None
-        wanted = self._ask(moves.values())
+        fresh: set[frozenset[str]] = set()
+
+        def seen(names: Iterable[frozenset[str]]) -> Score | None:
+            """Score these moves, once at this place."""
+            new = [name for name in names if name not in fresh]
+            wanted = self._ask(moves[name] for name in new)
+            if wanted is None:
+                here = self.score(now)
+                self.loss |= {name: here - self.score(moves[name]) for name in new}
+                fresh.update(new)
+            return wanted
+
+        wanted = seen(name for name in moves if name not in self.loss)
         if wanted is not None:
             return wanted
-        here = self.score(now)
-        loss = {name: here - self.score(design) for name, design in moves.items()}
-        dear = [
-            n for n in loss if self._leaves(n, now) and loss[n] > WHOLE_STAGE * self.rule.margin
-        ]
-        for name in dear:
-            del loss[name]
-        if not loss:
-            return None
-        free = [name for name, lost in loss.items() if lost <= self.harmless]
-        if len(free) > 1:
-            together = self._lowered(now, frozenset().union(*free))
-            wanted = self._ask([together])
+        together = self._together(now, moves, seen)
+        if together is not None:
+            return together
+        while moves:
+            front = sorted(moves, key=lambda name: self._price(name, now, moves[name]))[:FRONT]
+            stale = [name for name in front if name not in fresh]
+            if not stale:
+                if not self._dear(front[0], now):
+                    return moves[front[0]]
+                del moves[front[0]]
+            elif (wanted := seen(stale)) is not None:
+                return wanted
+        return None
+
+    def _together(
+        self,
+        now: Design,
+        moves: Mapping[frozenset[str], Design],
+        seen: Callable[[Iterable[frozenset[str]]], Score | None],
+    ) -> Design | Score | None:
+        """All moves that cost next to nothing at once, where that costs next to nothing."""
+        before: list[frozenset[str]] = []
+        for _ in range(2):
+            free = [name for name in moves if self.loss[name] <= self.harmless]
+            if len(free) < 2 or free == before:
+                return None
+            place = self._lowered(now, frozenset().union(*free))
+            wanted = self._ask([place])
             if wanted is not None:
                 return wanted
-            if here - self.score(together) <= 2 * self.harmless:
-                return together
-        whole = self.params(now)
+            if self.score(now) - self.score(place) <= 2 * self.harmless:
+                return place
+            wanted = seen(free)
+            if wanted is not None:
+                return wanted
+            before = free
+        return None
 
-        def price(name: frozenset[str]) -> tuple[float, float]:
-            saved = math.log(whole / self.params(moves[name]))
-            # What seems to gain is chance: among those the one that saves most.
-            return max(loss[name], 0.0) / saved, -saved
+    def _price(self, name: frozenset[str], now: Design, lower: Design) -> tuple[bool, float, float]:
+        """What a move loses for the parameters it saves, in the order in which moves are taken."""
+        saved = math.log(self.params(now) / self.params(lower))
+        # What seems to gain is chance: among those the one that saves most.
+        return self._dear(name, now), max(self.loss[name], 0.0) / saved, -saved
 
-        return moves[min(loss, key=price)]
+    def _dear(self, name: frozenset[str], now: Design) -> bool:
+        """Whether a move takes a stage away that its slice lacks."""
+        return self._leaves(name, now) and self.loss[name] > WHOLE_STAGE * self.rule.margin
 
     def _leaves(self, names: frozenset[str], now: Design) -> bool:
         """Whether a move takes a stage away."""
