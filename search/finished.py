@@ -9,8 +9,10 @@ from typing import Any
 
 from rich.console import Console
 
+from ckrm_tf.errors import CKRMError
 from ckrm_tf.export import ExportReport
 from ckrm_tf.families.base import Family
+from ckrm_tf.reporting.collect_compare import STRATEGIES
 from ckrm_tf.store import weights
 from ckrm_tf.store.journal import Journal
 from ckrm_tf.store.record import COMPLETED
@@ -20,6 +22,16 @@ SUMMARY = "summary.json"
 
 # The key of an export's metadata: the checksum of the weights file that it was made from.
 WEIGHTS = "weights_sha256"
+
+
+def check_search(folder: Path) -> None:
+    """Raise a `CKRMError` where a folder is that of a comparison, whose summary would be lost."""
+    if STRATEGIES in _read(folder / SUMMARY):
+        raise CKRMError(
+            "--out",
+            expected="a new folder, or that of a search",
+            received=f"{folder}, whose {SUMMARY} is that of a comparison",
+        )
 
 
 def show_finished(console: Console, folder: Path, settings: Settings, family: Family) -> bool:

@@ -18,7 +18,7 @@ from ckrm_tf.export import Judge, export_model
 from ckrm_tf.families.base import Family
 from ckrm_tf.files import checksum, first_unused, write_atomically
 from ckrm_tf.judge import select
-from ckrm_tf.store.folder import changes, fresh_sessions, open_folder
+from ckrm_tf.store.folder import changes, fresh_sessions, open_folder, place_of
 from ckrm_tf.store.owner import owned
 from ckrm_tf.train.deterministic import prepare
 from ckrm_tf.tuning.alone import check_alone
@@ -28,7 +28,7 @@ from search.brought import bring
 from search.cli import main
 from search.console import Progress, count, read_data, show_data, show_trials
 from search.export_formats import export_formats, judged_lines
-from search.finished import SUMMARY, WEIGHTS, known_export, show_finished
+from search.finished import SUMMARY, WEIGHTS, check_search, known_export, show_finished
 from search.report import report_at_end
 from search.retrain import retrained
 from search.room import check_room
@@ -85,6 +85,7 @@ def _search(settings: Settings) -> None:
     if brought is not None:
         identity["model_file"] = brought.digest
     before = len(changes(settings.out))
+    check_search(place_of(settings.out))
     folder = open_folder(settings.out, identity, settings.free)
     show_data(console, data)
     for line in changes(settings.out)[before:]:

@@ -27,6 +27,7 @@ from search.compare_final import begun_within
 from search.compare_folder import begin
 from search.compare_rows import make_rows
 from search.final_stats import compare_on
+from search.finished import check_search
 from search.retrain import confirmed
 from search.screening import Screened, in_order
 from search.strategies import ALL, BAYESIAN_INITIAL, SHORT, Objective, make_strategy
@@ -453,7 +454,11 @@ def test_the_folder_of_a_search_that_ended_is_no_place_for_a_comparison(flags, t
     # What is there of a comparison stays until the next repeat has ended.
     begin(folder, options, replace(settings, seed=7))
     assert (folder / "summary.json").read_text() == before
+    with pytest.raises(CKRMError, match=r"summary\.json is that of a comparison"):
+        check_search(folder)
     (folder / "summary.json").write_text('{"recommended": {}}')
+    check_search(folder)
+    check_search(tmp_path / "new")
     with pytest.raises(CKRMError, match=r"summary\.json is that of a search"):
         begin(folder, options, settings)
     assert (folder / "summary.json").read_text() == '{"recommended": {}}'
