@@ -16,7 +16,6 @@ from ckrm_tf import cost, narrow, width_groups
 from ckrm_tf.data import Dataset
 from ckrm_tf.errors import CKRMError, unknown_name
 from ckrm_tf.export import Judge, export_files
-from ckrm_tf.export.files import versions
 from ckrm_tf.export.registry import formats_named
 from ckrm_tf.files import write_atomically
 from ckrm_tf.models.facts import ModelFacts, as_pixels, as_probabilities, probabilities, read_facts
@@ -26,6 +25,7 @@ from ckrm_tf.narrowing.model_cost import ModelCost
 from ckrm_tf.narrowing.responses import evenly
 from ckrm_tf.stats import compare_trained_models, macro_auc
 from ckrm_tf.train.fine_tune import check_taught, fine_tune
+from ckrm_tf.versions import versions
 from search.brought import IMAGES, pixel_range
 from search.cli import main
 from search.console import count, read_images, show_data

@@ -14,8 +14,9 @@ from typing import Any
 
 from ckrm_tf.cluster.causes import cause
 from ckrm_tf.cluster.share import Share
-from ckrm_tf.cluster.worker import Worker, versions
+from ckrm_tf.cluster.worker import Worker
 from ckrm_tf.errors import CKRMError
+from ckrm_tf.versions import difference, versions
 
 # Seconds between two looks at how many there is room for.
 LOOK = 5.0
@@ -187,15 +188,15 @@ class Crew:
                 expected="the package ckrm-tf and what it needs on every machine of the cluster",
                 received=cause(error),
             ) from error
-        here = versions()
-        for name, number in found.items():
-            if number != here[name]:
-                raise CKRMError(
-                    f"worker {slot.where}: {name}",
-                    expected=f"{here[name]}, as here",
-                    received=number,
-                    hint="All machines of a search need the same versions.",
-                )
+        other = difference(versions(), found)
+        if other is not None:
+            name, own, theirs = other
+            raise CKRMError(
+                f"worker {slot.where}: {name}",
+                expected=f"{own}, as here",
+                received=theirs,
+                hint="All machines of a search need the same versions.",
+            )
         slot.starting, self._failed = None, Failures()
 
     def drop(self, slot: Slot, hangs: bool = False) -> None:

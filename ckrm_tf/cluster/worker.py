@@ -6,26 +6,12 @@ import os
 import platform
 import tempfile
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from ckrm_tf.design.design import Design
 from ckrm_tf.store.record import Training
-
-# What must be equal on all machines of a search.
-VERSIONS = ("ckrm-tf", "tensorflow", "keras", "numpy")
-
-
-def versions() -> dict[str, str]:
-    """The versions here of what trains, and of Python."""
-    found = {"python": ".".join(platform.python_version_tuple()[:2])}
-    for name in VERSIONS:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "none"
-    return found
+from ckrm_tf.versions import versions
 
 
 class Worker:
