@@ -22,7 +22,8 @@ from ckrm_tf.store.owner import owned
 from ckrm_tf.train.deterministic import prepare
 from ckrm_tf.tuning.alone import check_alone
 from ckrm_tf.tuning.history import Outcome, outcomes
-from ckrm_tf.tuning.runner import Runner, Wanted
+from ckrm_tf.tuning.runner import Runner
+from ckrm_tf.tuning.wanted import Wanted
 from ckrm_tf.versions import versions
 from search.brought import bring
 from search.cli import main
@@ -164,8 +165,8 @@ def _hints(settings: Settings, history: list[Outcome], seeds: range) -> Iterator
         (o for o in history[1:] if select.acceptable(o, history, settings.margin)),
         key=lambda o: o.params,
     )
-    yield from ((history[0].design, seed, settings.epochs) for seed in seeds[:2])
-    yield from ((o.design, seed, settings.epochs) for o in good for seed in seeds)
+    yield from (Wanted(history[0].design, seed, settings.epochs) for seed in seeds[:2])
+    yield from (Wanted(o.design, seed, settings.epochs) for o in good for seed in seeds)
 
 
 def finish(

@@ -38,8 +38,9 @@ class Slot:
         job: what it trains, None while it is idle.
         answer: what will come of that.
         since: when it was given the job (`time.monotonic`).
+        began: when the first step of the job began, None where that is not known.
         epoch: epochs that the job has behind it, as far as is known.
-        asked: the answer to how many they are now.
+        asked: the answer to how far it is now.
     """
 
     number: int
@@ -49,6 +50,7 @@ class Slot:
     job: Any = None
     answer: Any = None
     since: float = 0.0
+    began: float | None = None
     epoch: int = 0
     asked: Any = None
 
@@ -97,7 +99,7 @@ class Crew:
         note: told in a sentence what a user should know.
 
     Attributes:
-        looks: whether a worker can be asked for its epoch while it trains.
+        looks: whether a worker can be asked how far it is while it trains.
     """
 
     ray: Any
@@ -212,6 +214,20 @@ class Crew:
         if hangs and machine == platform.node():
             with suppress(ProcessLookupError):
                 os.kill(int(number), signal.SIGKILL)
+
+    def look(self, slot: Slot) -> None:
+        """Take in how far a worker is, once it has answered, and ask again."""
+        if not self.looks:
+            return
+        if slot.asked is not None:
+            done, _ = self.ray.wait([slot.asked], timeout=0)
+            if not done:
+                return
+            with suppress(self.ray.exceptions.RayError):
+                slot.epoch, seconds = self.ray.get(slot.asked)
+                if seconds is not None and slot.began is None:
+                    slot.began = time.monotonic() - seconds
+        slot.asked = slot.actor.progress.options(concurrency_group="looks").remote()
 
     def close(self) -> None:
         """End all workers."""
