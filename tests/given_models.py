@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import keras
+import numpy as np
 from keras import layers
 
 from ckrm_tf.data.dataset import Dataset
@@ -22,9 +25,14 @@ class Centred(keras.layers.Layer):
 """
 
 
-def given_family(folder, data: Dataset) -> ModelFamily:
-    """The family of its slices; no file is left from which it could be read again."""
-    path, own = folder / "given.keras", folder / "own.py"
+def save_given(path: Path, own: Path, data: Dataset, epochs: int = 0) -> None:
+    """Write the model, and the module of its own layer.
+
+    Args:
+        path, own: where.
+        data: what it classifies.
+        epochs: over the training and validation images, which it knows then.
+    """
     own.write_text(OWN)
     keras.utils.set_random_seed(1)
     image = keras.Input(data.input_shape)
@@ -33,7 +41,19 @@ def given_family(folder, data: Dataset) -> ModelFamily:
         x = layers.Conv2D(filters, 3, strides=2, padding="same", name=f"conv{number}")(x)
         x = layers.ReLU(name=f"relu{number}")(x)
     x = layers.GlobalAveragePooling2D()(x)
-    keras.Model(image, layers.Dense(data.classes, activation="softmax")(x), name="given").save(path)
+    model = keras.Model(image, layers.Dense(data.classes, activation="softmax")(x), name="given")
+    if epochs:
+        model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy")
+        images = np.concatenate([data.train.images, data.val.images]) / np.float32(data.scale)
+        labels = np.concatenate([data.train.labels, data.val.labels])
+        model.fit(images, labels, epochs=epochs, verbose=0)
+    model.save(path)
+
+
+def given_family(folder: Path, data: Dataset) -> ModelFamily:
+    """The family of its slices; no file is left from which it could be read again."""
+    path, own = folder / "given.keras", folder / "own.py"
+    save_given(path, own, data)
     model = load_model(path, custom=str(own))
     sent = SentModel.of(path, str(own))
     path.unlink()
