@@ -267,6 +267,33 @@ def test_without_ray_it_is_one_line_that_says_what_to_install(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+THREADS = """
+import hashlib, sys
+sys.argv = sys.argv[1:]
+import search
+import numpy as np
+from scipy import linalg
+a = np.random.default_rng(1).normal(size=(256, 1024))
+print(hashlib.sha256(linalg.cho_factor(a @ a.T)[0].tobytes()).hexdigest())
+"""
+
+
+def test_equal_bits_do_not_hang_on_the_cores():
+    """A worker has one thread of linear algebra; so has the process that it must agree with."""
+    plain = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
+
+    def factor(*words, **variables):
+        code = [sys.executable, "-c", THREADS, "run", *words]
+        done = subprocess.run(
+            code, cwd=ROOT, env=plain | variables, capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
+    assert factor("--deterministic") == factor(OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
+    if (os.cpu_count() or 1) > 1:
+        assert factor("--deterministic") != factor(OPENBLAS_NUM_THREADS="2", MKL_NUM_THREADS="2")
+
+
 @pytest.fixture
 def sleepers():
     """Two processes with the mark, one without."""
