@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from ckrm_tf.cluster.guard import MARK, end_all, marked
+from search.bits import wants_equal_bits
 
 needs_ray = pytest.mark.skipif(
     find_spec("ray") is None, reason="the extra `cluster` is not installed"
@@ -292,6 +293,20 @@ def test_equal_bits_do_not_hang_on_the_cores():
     assert factor("--deterministic") == factor(OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
     if (os.cpu_count() or 1) > 1:
         assert factor("--deterministic") != factor(OPENBLAS_NUM_THREADS="2", MKL_NUM_THREADS="2")
+
+
+def test_the_folder_of_a_search_tells_whether_its_bits_are_equal(tmp_path):
+    """`final` takes no such flag: what the search had holds."""
+    for name, text in (("yes", '{"deterministic": true}'), ("no", '{"deterministic": false}')):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text(text)
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "run.json").write_text("[" * 100_000)
+    assert wants_equal_bits(["--seeds=2", str(tmp_path / "yes")])
+    assert wants_equal_bits([f"--folder={tmp_path / 'yes'}"])
+    assert wants_equal_bits(["--deterministic"])
+    for other in ("no", "bad", "none"):
+        assert not wants_equal_bits([str(tmp_path / other), "--folds=2"])
 
 
 @pytest.fixture

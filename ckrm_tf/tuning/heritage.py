@@ -68,16 +68,33 @@ class Heritage:
             return None
         return Wanted(start, self.start_seed(seed), runner.recipe.epochs)
 
-    def prepare(self, seed: int) -> None:
-        """Train the start that hands on to a training with this seed, unless it is known."""
+    def prepare(self, seed: int, needed: bool = True) -> None:
+        """Train the start that hands on to a training with this seed, unless it is known.
+
+        Whoever follows the search hears of it once in each process, so that a search that goes on
+        tells what an uninterrupted one does.
+
+        Args:
+            seed: of the training that takes over.
+            needed: that training is not recorded yet; else its start is told of and no more.
+        """
         runner, start = self.runner, self.start_of(seed)
-        if start is None or runner.known(*start.key):
+        if start is None:
             return
-        fold = runner.fold_of(start.seed)
-        of = "" if fold is None else f" on fold {fold + 1}"
-        runner.note(
-            f"the starting network is trained{of}, seed {start.seed}: others take over from it"
-        )
+        known = runner.journal.find(*start.key)
+        if not needed:
+            if known is not None and start.key not in runner.told:
+                runner.tell(known, False)
+            return
+        if start.key in runner.told and runner.known(*start.key) is not None:
+            return
+        taken = runner.earlier is not None and runner.earlier.has(runner, *start.key)
+        if known is None and not taken:
+            fold = runner.fold_of(start.seed)
+            of = "" if fold is None else f" on fold {fold + 1}"
+            runner.note(
+                f"the starting network is trained{of}, seed {start.seed}: others take over from it"
+            )
         runner.run(start.design, start.seed)
 
     def ready(self, seed: int) -> bool:

@@ -92,6 +92,7 @@ class Runner:
         setup: from which another process makes a runner like this one; a pool needs it.
         hints: trainings that may be asked for later, the likeliest first; a pool begins them where
             it has nothing better to do.
+        told: the trainings that `on_training` has heard of.
     """
 
     def __init__(
@@ -130,6 +131,7 @@ class Runner:
         self.ahead = Journal(self.journal.path.with_name(AHEAD), family)
         self._from_ahead: set[Key] = set()
         self._sound: set[Key] = set()
+        self.told: set[Key] = set()
         self._trainer: tuple[tuple[object, ...], Trainer] | None = None
 
     def build(self, design: Design) -> keras.Model:
@@ -177,19 +179,23 @@ class Runner:
             NoRoomError: the disk is full.
         """
         wanted = self.wanted(design, seed, way, epochs)
-        inherits = wanted.way.inherits
-        if inherits and self.journal.find(*wanted.key) is None:
-            # A pool may have trained both ahead: the start is recorded before.
-            self.heritage.prepare(seed)
+        if wanted.way.inherits:
+            # Before the record of this one is looked for, which a pool may have trained ahead.
+            self.heritage.prepare(seed, self.journal.find(*wanted.key) is None)
         known = self.known(*wanted.key)
-        if known is None and inherits:
+        if known is None and wanted.way.inherits:
             self.heritage.prepare(seed)
         training = known or self._train(wanted)
         new = known is None or training.key in self._from_ahead
         self._from_ahead.discard(training.key)
+        self.tell(training, new)
+        return training
+
+    def tell(self, training: Training, new: bool) -> None:
+        """Report a training."""
+        self.told.add(training.key)
         if self.on_training is not None:
             self.on_training(training, new)
-        return training
 
     def expect(self, trainings: Iterable[tuple[Design, int]], way: Way = PLAIN) -> None:
         """Say which trainings `run` will be asked for: a pool begins them at once.
