@@ -184,6 +184,7 @@ class Tally:
 
     seed: int
     counts: Counter[str] = field(default_factory=Counter)
+    leftovers: list[str] = field(default_factory=list)
 
     def look(self, before: Found, folder: Path, reference: Found) -> Found:
         """Compare a folder with what it held before the last start, and with the reference."""
@@ -202,7 +203,8 @@ class Tally:
             ends = [json.loads((f / "summary.json").read_text()) for f in (folder, reference)]
             parts = [{k: end[k] for k in ("recommended", "start", "export")} for end in ends]
             self.counts["other ends"] += parts[0] != parts[1]
-            left = [p.name for p in folder.rglob(".*") if p.name != ".lock"]
+            left = [str(p.relative_to(folder)) for p in folder.rglob(".*") if p.name != ".lock"]
+            self.leftovers += left
             self.counts["leftovers"] += len(left) + len(list(folder.glob("keras_tuner/*"))) - 1
 
 
@@ -256,7 +258,7 @@ def measure(points: int, *, commands: bool = False, seed: int = 0, verbose: bool
             tally.ended(folder, start, place / "whole")
             if verbose:
                 told = {name: tally.counts[name] for name in ("kills", "searches", *BAD)}
-                print(told, flush=True)
+                print(told, *tally.leftovers, flush=True)
                 if start.status:
                     print((place / "screen.log").read_text()[-2000:], flush=True)
     return tally

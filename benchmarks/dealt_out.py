@@ -49,7 +49,7 @@ def scaled_to(design: Design, params: int, family: Family) -> Design:
 
         widths = adapt(family.start, family.axes, rule, new)
         depths = [axis.name for axis in family.axes if axis.kind == "depth"]
-        return widths.replace({name: design[name] for name in depths})
+        return family.checked(widths.replace({name: design[name] for name in depths}))
 
     factors = np.geomspace(1 / 64, 64, 2000)
     return min(map(at, factors), key=lambda d: abs(math.log(family.cost(d).params / params)))

@@ -1,14 +1,15 @@
 """A whole search in made-up worlds: scores, trainings and what holds, in seconds instead of days.
 
-    python benchmarks/simulate_search.py [--worlds 24] [--trials 10] [--noise .012]
+    python benchmarks/simulate_search.py [--worlds 24] [--trials 10] [--noise .012] [--spare .25]
 
 `propose` is a pure function, so a search needs no training to be played through. In each world
-every width has a number of filters that it needs. The AUC of a network falls by `loss` for each
-halving of a width below that, differs by chance from what its widths tell (`own`), and each
-training scatters (`noise`). The score of a slice falls faster and scatters too. At the end, from
-the smallest that is acceptable upwards, each network is trained with three new seeds, as the start
-is, until the mean of one keeps to half the margin. Printed: parameters of what holds over the
-worlds, and the true loss of what holds, which no training shows.
+every width has a number of filters that it needs, and some stages (`spare`) are not needed at all.
+The AUC of a network falls by `loss` for each halving of a width below that, differs by chance from
+what its widths tell (`own`), and each training scatters (`noise`). The score of a slice falls
+faster and scatters too. At the end, from the smallest that is acceptable upwards, each network is
+trained with three new seeds, as the start is, until the mean of one keeps to half the margin.
+Printed: parameters of what holds over the worlds, and the true loss of what holds, which no
+training shows.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class World:
     """Needed filters per width, the AUC of any network and the score of any slice."""
 
     def __init__(
-        self, family: Remembering, seed: int, loss: float, own: float, noise: float
+        self, family: Remembering, seed: int, loss: float, own: float, noise: float, spare: float
     ) -> None:
         self.family, self.seed = family, seed
         self.loss, self.own, self.noise = loss, own, noise
@@ -64,6 +65,12 @@ class World:
             name: most * math.exp(self.random.uniform(math.log(1 / 32), math.log(1 / 3)))
             for name, most in self.most.items()
         }
+        chance = random.Random(repr((seed, "spare")))
+        stages = {axis.group for axis in family.axes if axis.kind == "depth"}
+        gone = {stage for stage in sorted(stages) if chance.random() < spare}
+        for axis in family.axes:
+            if axis.within and axis.group in gone and len(gone) < len(stages):
+                self.need[axis.name] = 1.0
 
     def _missing(self, design: Design) -> float:
         return sum(max(0.0, math.log2(n / max(1, design[k]))) for k, n in self.need.items())
@@ -125,6 +132,7 @@ def main(
     loss: float = 0.004,
     own: float = 0.005,
     noise: float = 0.012,
+    spare: float = 0.25,
     strategies: str = "ckrm,signals",
 ) -> None:
     """Print the table.
@@ -135,6 +143,7 @@ def main(
         loss: AUC for each halving of a width below its need.
         own: standard deviation of what a network's widths do not tell.
         noise: standard deviation of a network's AUC from seed to seed.
+        spare: the chance that a stage is not needed.
         strategies: those that are played, with commas between.
     """
     family = Remembering(Widths.from_rule(32, 2.0, (1, 1, 1, 1)))
@@ -145,7 +154,7 @@ def main(
     for name in names:
         params, losses, numbers = [], [], []
         for seed in range(worlds):
-            world = World(family, seed, loss, own, noise)
+            world = World(family, seed, loss, own, noise, spare)
             history = search(world, strategy(name, seed), trials, STRATEGIES[name].scored)
             best = held(world, history)
             params.append(family.cost(best).params)

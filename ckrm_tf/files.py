@@ -68,13 +68,21 @@ def is_leftover(name: str) -> bool:
     return _LEFTOVER.fullmatch(name) is not None
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what killed writers left in a folder; nobody else may write there meanwhile."""
-    if not folder.is_dir():
-        return
-    for path in folder.iterdir():
-        if is_leftover(path.name):
-            remove(path)
+def remove_leftovers(folder: Path, foreign: str) -> None:
+    """Remove what killed writers left in a folder and below; nobody else may write there meanwhile.
+
+    Args:
+        folder: where to begin.
+        foreign: a file of this name says that a folder below has an owner of its own.
+    """
+    for place, folders, files in os.walk(folder):
+        if foreign in files and Path(place) != folder:
+            folders.clear()
+            continue
+        left = [name for name in (*folders, *files) if is_leftover(name)]
+        for name in left:
+            remove(Path(place, name))
+        folders[:] = [name for name in folders if name not in left]
 
 
 def remove(path: Path) -> None:

@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import math
 import typing
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import pandas as pd
 from rich.console import Console
 
 from ckrm_tf.data import Dataset
 from ckrm_tf.data.options import Option
 from ckrm_tf.errors import CKRMError
-from ckrm_tf.families.base import Family
-from ckrm_tf.files import write_atomically
+from ckrm_tf.reporting.comparison import GUIDED
 from ckrm_tf.store.folder import fresh_sessions, open_folder
 from ckrm_tf.store.owner import owned
 from ckrm_tf.train.deterministic import prepare
 from ckrm_tf.tuning.alone import check_alone
 from search.cli import main
 from search.compare_final import Found, confirm_all, finish
-from search.compare_plots import plot_all
-from search.compare_rows import make_rows
+from search.compare_folder import begin, make_runs, write_tables
 from search.compare_screen import show_confirmed, show_summary
 from search.compare_searches import all_searches
-from search.compare_tables import EARLY, Runs, curves, summarise
+from search.compare_tables import EARLY
 from search.config_files import config_text, explained, read_config, read_yaml
 from search.console import count, read_data, show_data
 from search.final_stats import keep_report
 from search.ranges import check_ranges
+from search.report import report_at_end
 from search.session import (
     check_fit,
     data_fingerprint,
@@ -63,10 +60,6 @@ RANGES: dict[str, tuple[float, float]] = {
     "hold": (0, 1_000),
     "final": (0, 1_000),
 }
-
-
-# The strategy that asks for scores.
-PROPOSING = "ckrm"
 
 
 @dataclass(frozen=True)
@@ -177,10 +170,12 @@ def _compare(options: Options, settings: Settings) -> None:
     data = read_data(console, settings)
     cost = check_fit(settings, data)
     family = settings.network(data.input_shape, data.classes)
-    # All strategies train on the same images: those kept apart for scores are kept from each.
-    settings = replace(settings, strategy=PROPOSING)
+    # All strategies train on the same images: those that the guided one keeps for scores are kept
+    # from each.
+    settings = replace(settings, strategy=GUIDED)
     identity = settings.fingerprint() | {"pixels": data_fingerprint(data)}
     folder = open_folder(settings.out, identity, settings.free)
+    begin(folder, options, settings)
     fresh_sessions(folder)
     show_data(console, data)
     console.print(
@@ -219,7 +214,6 @@ def _conclude(
     family = settings.network(data.input_shape, data.classes)
     runs = make_runs(found, settings, family)
     summary = write_tables(folder, options, settings, runs)
-    plot_all(runs, folder, options.trainings, settings.margin)
     show_summary(console, summary)
     first = settings.seed + options.repeats * settings.most_seeds
     if options.hold:
@@ -231,38 +225,7 @@ def _conclude(
     if options.final:
         seeds = range(first, first + options.final)
         finish(console, settings, data, folder, found, seeds, pool)
-
-
-def make_runs(found: Found, settings: Settings, family: Family) -> Runs:
-    """Rows of the repeats that are finished for every strategy."""
-    done = min(len(repeats) for repeats in found.values())
-    return {
-        name: [
-            make_rows(
-                name,
-                number,
-                trainings,
-                settings.epochs,
-                settings.margin,
-                settings.seeds,
-                family.describe,
-            )
-            for number, trainings in enumerate(repeats[:done], start=1)
-        ]
-        for name, repeats in found.items()
-    }
-
-
-def write_tables(folder: Path, options: Options, settings: Settings, runs: Runs) -> dict[str, Any]:
-    """Write trainings.csv, summary.csv and summary.json; return what the last one holds."""
-    rows = [asdict(row) for repeats in runs.values() for each in repeats for row in each]
-    write_atomically(folder / "trainings.csv", pd.DataFrame(rows).to_csv(index=False))
-    write_atomically(folder / "summary.csv", pd.DataFrame(curves(runs)).to_csv(index=False))
-    summary = summarise(runs, options.trainings, (options.target,))
-    summary["options"] = asdict(options)
-    summary["settings"] = settings.fingerprint()
-    write_atomically(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
-    return summary
+    report_at_end(console, folder)
 
 
 if __name__ == "__main__":

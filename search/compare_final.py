@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from ckrm_tf.data import Dataset
+from ckrm_tf.reporting.comparison import GUIDED
 from ckrm_tf.store.opened import log_opening
 from ckrm_tf.store.record import Training
 from ckrm_tf.tuning.history import Outcome, outcomes
@@ -115,7 +116,7 @@ def finish(
         seeds: that no repeat has used, so that none was chosen for its luck.
         pool: as for `confirm_all`.
     """
-    lead = "ckrm" if "ckrm" in found else next(iter(found))
+    lead = GUIDED if GUIDED in found else next(iter(found))
     # The repeats share no seed: together they are one history with more seeds a network.
     history = history_of(settings, [training for each in found[lead] for training in each])
     console.rule(f"final: {len(seeds)} new seed(s)", align="left")

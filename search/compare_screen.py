@@ -8,9 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from ckrm_tf.reporting.comparison import GUIDED, SHOWN
 from search.console import count, duration
-
-SHOWN = (1, 2, 3, 5, 10, 20, 30, 40, 60, 80, 100)
 
 
 def show_summary(console: Console, summary: Mapping[str, Any]) -> None:
@@ -47,12 +46,12 @@ def show_summary(console: Console, summary: Mapping[str, Any]) -> None:
     table.add_column("time of the\nfirst 10", justify="right")
     matched = summary["guided_after_10"]
     if matched:
-        table.add_column("trainings to what\nckrm has after 10", justify="right")
+        table.add_column(f"trainings to what\n{GUIDED} has after 10", justify="right")
     for name, found in strategies.items():
         cells = [_cell(found["trainings_to"][t], str) for t in targets]
         cells.append(_cell(found["seconds_of_first_10"], duration))
         if matched:
-            cells.append(_cell(matched["trainings"][name], str) if name != "ckrm" else "")
+            cells.append(_cell(matched["trainings"][name], str) if name != GUIDED else "")
         table.add_row(name, *cells)
     console.print(table)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Any
 
+from ckrm_tf.reporting.comparison import GUIDED, Spread
 from search.compare_rows import Row
 
 # Trainings after which the strategies are compared early in their search; in the names below too.
@@ -46,13 +46,12 @@ def cpu_seconds_of(rows: Sequence[Row], trainings: int) -> float | None:
 
 def spread_of(values: Iterable[float | None]) -> dict[str, Any]:
     """Median and range over repeats, where None ("never") is above every number."""
-    listed = list(values)
-    # Two repeats of which one never arrives have no finite median either.
-    numbers = [math.inf if v is None else v for v in listed]
-    found = {"median": median(numbers), "min": min(numbers), "max": max(numbers)}
+    found = Spread.of(values)
     return {
-        **{k: v if math.isfinite(v) else None for k, v in found.items()},
-        "repeats": listed,
+        "median": found.median,
+        "min": found.low,
+        "max": found.high,
+        "repeats": list(found.each),
     }
 
 
@@ -109,6 +108,8 @@ def _smallest(rows: Sequence[Row], trainings: int) -> dict[str, Any]:
 
 def _within_seconds(runs: Runs, trainings: int) -> list[dict[str, Any]]:
     """The table by time, at the times the first strategy took for 5, 10, ... trainings."""
+    if not runs:
+        return []
     lead = next(iter(runs))
     table = []
     for number in sorted({n for n in (5, 10, 20, 40) if n < trainings} | {trainings}):
@@ -119,7 +120,7 @@ def _within_seconds(runs: Runs, trainings: int) -> list[dict[str, Any]]:
     return table
 
 
-def matching(runs: Runs, after: int, guided: str = "ckrm") -> dict[str, Any]:
+def matching(runs: Runs, after: int, guided: str = GUIDED) -> dict[str, Any]:
     """Trainings each other strategy needs for what the guided one has after so many.
 
     Repeats are compared one with one: they share their training seeds. None: never.

@@ -114,6 +114,16 @@ def _fitting(
     return found, nothing if found or not reasons else reasons[0]
 
 
+def difference(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+    """What the trainings of two run folders differ in, in words; nothing if they are equal.
+
+    Args:
+        mine, theirs: what each folder holds fast (`ckrm_tf.store.folder.read_marker`).
+    """
+    # How many folds the data would be dealt into is not known here.
+    return _difference(_settled(mine, 0), _settled(theirs, 0))
+
+
 def _settled(identity: Mapping[str, Any], usual: int) -> dict[str, Any]:
     """What a run folder holds fast, as plain values in one form.
 

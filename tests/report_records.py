@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import typing
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 from ckrm_tf.reporting.collect import collect
+from ckrm_tf.reporting.comparison import Spread
 from ckrm_tf.reporting.record import ClassRow, Curve, Disagreement, Estimate, Latency, Record
+from search.compare_rows import Row
+from search.compare_tables import Runs, summarise
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 SETTINGS = {
@@ -133,3 +139,69 @@ def bare_record() -> Record:
         start=None,
         recommended=None,
     )
+
+
+# Parameters of what held over new seeds in the recorded comparison, by strategy and repeat.
+HELD = {
+    "ckrm": (102235, 54734, 91665),
+    "noise": (235245, 203925, 79123),
+    "random": (27880, 2015939, 23198),
+}
+
+
+def compared_rows() -> Runs:
+    """The trainings of the recorded comparison, by strategy and repeat."""
+    kinds = {name: _parsed(kind) for name, kind in typing.get_type_hints(Row).items()}
+    runs: Runs = {}
+    with (RESULTS / "compare_belief_trainings.csv").open() as file:
+        for line in csv.DictReader(file):
+            row = Row(**{name: kinds[name](text) for name, text in line.items()})
+            repeats = runs.setdefault(row.strategy, [])
+            if row.number == 1:
+                repeats.append([])
+            repeats[-1].append(row)
+    return runs
+
+
+def _parsed(kind: typing.Any) -> typing.Any:
+    if kind is bool:
+        return "True".__eq__
+    number = float in typing.get_args(kind)
+    return (lambda text: float(text) if text else None) if number else kind
+
+
+def make_comparison(
+    folder: Path, runs: Runs, *, held: Mapping[str, tuple[int, ...]] | None = None, target=128062
+) -> Path:
+    """A run folder of a comparison with these trainings."""
+    folder.mkdir(parents=True)
+    options = {
+        "strategies": [*runs] or ["ckrm"], "trainings": 10, "random_trainings": None,
+        "repeats": 3, "target": target, "hold": 3, "final": 0,
+    }  # fmt: skip
+    first = {"filters": 32, "blocks": [1, 1, 1, 1]}
+    (folder / "run.json").write_text(json.dumps(SETTINGS | first))
+    summary = summarise(runs, 10, (target,)) | {"options": options, "versions": {"keras": "3.15.1"}}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    if runs:
+        rows = [row for repeats in runs.values() for each in repeats for row in each]
+        with (folder / "trainings.csv").open("w", newline="") as file:
+            text = csv.DictWriter(file, list(vars(rows[0])))
+            text.writeheader()
+            text.writerows(vars(row) for row in rows)
+    if held is not None:
+        told = {
+            name: {"10": {"params": _told(each), "macs": _told([40 * p for p in each])}}
+            for name, each in held.items()
+        }
+        (folder / "confirmed.json").write_text(
+            json.dumps({"seeds": [10, 11, 12], "strategies": told})
+        )
+    return folder
+
+
+def _told(values: typing.Iterable[float]) -> dict:
+    found = Spread.of(values)
+    return {
+        "median": found.median, "min": found.low, "max": found.high, "repeats": list(found.each)
+    }  # fmt: skip

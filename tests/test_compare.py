@@ -24,6 +24,7 @@ from ckrm_tf.tuning.space import declare
 from search import compare_tables as tables
 from search.compare import compare, load_options
 from search.compare_final import begun_within
+from search.compare_folder import begin
 from search.compare_rows import make_rows
 from search.final_stats import compare_on
 from search.retrain import confirmed
@@ -420,7 +421,7 @@ def test_each_training_is_one_trial_of_a_study(finished):
         assert len(trials) == len((folder / "trials.jsonl").read_text().splitlines())
 
 
-def test_run_writes_summary_and_plots(finished):
+def test_run_writes_summary_and_report(finished):
     summary = json.loads((finished / "summary.json").read_text())
     rows = read_rows(finished)
     for name in STRATEGIES:
@@ -429,8 +430,33 @@ def test_run_writes_summary_and_plots(finished):
         found = summary["strategies"][name]
         assert found["best_params_after"]["3"]["median"] == smallest
         assert found["smallest"][0]["params"] == smallest
-    for plot in ("params_by_training", "params_by_seconds", "auc_by_params"):
-        assert (finished / f"{plot}.png").read_bytes().startswith(b"\x89PNG")
+    for plot in ("params_by_training", "params_by_cpu", "auc_by_strategy"):
+        assert (finished / "figures" / f"{plot}.png").read_bytes().startswith(b"\x89PNG")
+    told = json.loads((finished / "report.json").read_text())
+    assert (told["kind"], told["finished"]) == ("compare", True)
+    assert {"keras", "ckrm-tf"} <= set(told["versions"])
+    # Of the test split and of the validation split, the first about unseen images before the other.
+    assert [(v["ours"], v["unseen"]) for v in told["verdicts"]] == [(True, True), (True, False)]
+    text = (finished / "report.md").read_text()
+    report = json.loads((finished / "final.json").read_text())
+    assert f"{report['candidate']['params']:,} parameters." in text
+    assert "## The verdict on unseen images" in text
+
+
+def test_the_folder_of_a_search_that_ended_is_no_place_for_a_comparison(flags, tmp_path):
+    folder = tmp_path / "run"
+    options, settings = load_options(None, flags | {"out": str(folder)})
+    folder.mkdir()
+    begin(folder, options, settings)
+    before = (folder / "summary.json").read_text()
+    assert json.loads(before)["strategies"] == {}
+    # What is there of a comparison stays until the next repeat has ended.
+    begin(folder, options, replace(settings, seed=7))
+    assert (folder / "summary.json").read_text() == before
+    (folder / "summary.json").write_text('{"recommended": {}}')
+    with pytest.raises(CKRMError, match=r"summary\.json is that of a search"):
+        begin(folder, options, settings)
+    assert (folder / "summary.json").read_text() == '{"recommended": {}}'
 
 
 def test_final_uses_seeds_the_search_did_not(finished):

@@ -110,6 +110,8 @@ with ExitStack() as stack:
         (folder / "run.json").write_text('{"epochs": 1}')
         (folder / "weights").mkdir()
         stack.enter_context(whole_file(folder / "weights" / "a.weights.h5")).write_text("half")
+        (folder / "figures" / "more").mkdir(parents=True)
+        stack.enter_context(whole_file(folder / "figures" / "more" / "a.svg")).write_text("half")
         (stack.enter_context(whole_folder(folder / "export1")) / "model.keras").write_text("half")
     print("ready", flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
@@ -121,7 +123,7 @@ def test_what_a_killed_owner_left_half_done_is_cleaned(tmp_path, more):
     code = "from contextlib import ExitStack\n" + HALF.replace("MORE", str(more))
     holder(tmp_path / "run", code).communicate()
     left = {path for path in (tmp_path / "run").rglob("*") if is_leftover(path.name)}
-    assert len(left) == (3 if more else 1)
+    assert len(left) == (4 if more else 1)
     (tmp_path / "run" / "keras_tuner").mkdir()
     if not more:
         (tmp_path / "run" / "keras_tuner").rmdir()
@@ -129,6 +131,18 @@ def test_what_a_killed_owner_left_half_done_is_cleaned(tmp_path, more):
         open_folder(folder, {"epochs": 1})
     assert not [path for path in folder.rglob("*") if is_leftover(path.name)]
     assert json.loads((folder / MARKER).read_text())["epochs"] == 1
+
+
+def test_leftovers_of_a_folder_with_another_owner_are_left_to_it(tmp_path):
+    for name in ("run/a", "run/other"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / ".1.tmp.x").write_text("half")
+    with owned(tmp_path / "run" / "other"):
+        (tmp_path / "run" / "other" / ".1.tmp.x").write_text("being written")
+        (tmp_path / "run" / MARKER).write_text("{}")
+        with owned(tmp_path / "run"):
+            assert names(tmp_path / "run" / "a") == set()
+            assert ".1.tmp.x" in names(tmp_path / "run" / "other")
 
 
 @pytest.mark.parametrize("name", [".bashrc", ".env.tmp", "export1", ".run.json", "a.1.part"])

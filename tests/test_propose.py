@@ -181,6 +181,31 @@ def test_the_way_ends_where_slices_say_nothing_more():
     assert all(s.score >= way.slices[0].score - FALL for s in way.slices[:-1])
 
 
+@pytest.mark.parametrize("spare", ["stage1", "stage4"])
+def test_a_stage_goes_where_its_slices_lose_nothing_without_it(spare):
+    need = {n: 1 if n.startswith(spare) else max(4, START[n] // 8) for n in WIDTHS}
+    found = World(need=need).play(6)
+    small = smallest_acceptable(found, RULE.margin).design
+    gone = {axis.within for axis in FAMILY.axes if axis.within and small[axis.name] == 0}
+    assert gone == {f"{spare}/blocks"}
+    # Where nothing is spare nothing goes; where depth stays, neither.
+    for changed, rule in ((dict.fromkeys(WIDTHS, 8), RULE), (need, replace(RULE, depth=False))):
+        world = World(need=changed)
+        world.train(START)
+        world.answer(rule=rule)
+        way = descend(START, world.scores, rule, FAMILY)
+        dear = [s for s in way.slices if s.score > way.slices[0].score - FALL / 2]
+        assert all(s.design["stage1/blocks"] and s.design["stage4/blocks"] for s in dear)
+
+
+def test_a_family_without_bypasses_keeps_its_stages():
+    family = VGGFamily((8, 16), (1, 1), (16, 16, 1), 3)
+    assert not family.bypasses(family.start)
+    way = descend(family.start, {(family.start, family.start): 0.9}, RULE, family)
+    assert way.wanted is not None
+    assert all(d[f"stage{n}/layers"] == 1 for d in way.wanted.designs for n in (1, 2))
+
+
 def test_the_needed_widths_are_the_first_shape_where_their_slice_holds():
     def first(strategy, need=0.25):
         world = World(need={n: max(4, round(START[n] * need)) for n in WIDTHS})

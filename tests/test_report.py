@@ -19,12 +19,15 @@ from statistics import fmean
 import numpy as np
 import pytest
 from report_records import (
+    HELD,
     JUDGED,
     RESULTS,
     SETTINGS,
     WILD,
     bare_record,
+    compared_rows,
     full_record,
+    make_comparison,
     make_folder,
     recorded,
 )
@@ -41,7 +44,8 @@ from ckrm_tf.reporting.files import numbered
 from ckrm_tf.reporting.record import Estimate, Record, TrainingRow
 from ckrm_tf.reporting.sections.base import Page
 from ckrm_tf.reporting.sections.registry import SECTIONS
-from ckrm_tf.reporting.tables import latex_table, tex, trials_csv
+from ckrm_tf.reporting.tables import latex_table, trials_csv
+from ckrm_tf.reporting.tex import tex
 from ckrm_tf.reporting.tried import front
 from ckrm_tf.reporting.write import write_record
 from ckrm_tf.stats import macro_auc
@@ -66,6 +70,18 @@ def full(ended) -> Record:
 def failed(tmp_path_factory) -> Record:
     """A search that goes on, with failed trainings and no test split."""
     return collect(make_folder(tmp_path_factory.mktemp("run") / "failed", 100))
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "compared"
+    return make_comparison(folder, compared_rows(), held=HELD)
+
+
+@pytest.fixture(scope="module")
+def compared(comparison, full) -> Record:
+    """Everything that a comparison can hold: its searches, what holds, a verdict."""
+    return replace(collect(comparison), verdicts=full.verdicts)
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +156,7 @@ def test_a_damaged_file_is_named(tmp_path, file, text):
         collect(folder)
 
 
-@pytest.mark.parametrize("file", ["folds3.json", "evidence.json", "latency.json"])
+@pytest.mark.parametrize("file", ["folds3.json", "evidence.json", "latency.json", "baselines.json"])
 @pytest.mark.parametrize("text", ["{", '{"candidate": {}}'])
 def test_a_damaged_piece_beside_the_run_is_left_out_and_told(tmp_path, file, text):
     folder = make_folder(tmp_path / "run", 20, ended=True)
@@ -422,17 +438,17 @@ def test_r009_does_not_blame_widths_for_what_size_explains(full):
 # --- parts, figures, drawing
 
 
-@pytest.fixture(params=["full", "failed", "bare"])
+@pytest.fixture(params=["full", "failed", "compared", "bare"])
 def any_record(request) -> Record:
     return bare_record() if request.param == "bare" else request.getfixturevalue(request.param)
 
 
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.name)
-def test_each_part_is_made_of_any_record(section, any_record, full):
+def test_each_part_is_made_of_any_record(section, any_record, full, compared):
     page = Page(any_record, charts_of(any_record), answers(any_record))
     blocks = section.make(page)
-    if any_record is full:
-        assert blocks
+    if any_record is full or any_record is compared:
+        assert blocks or any_record.kind not in section.kinds
     for block in blocks:
         if block.block == "table":
             assert block.caption
@@ -443,14 +459,16 @@ def test_each_part_is_made_of_any_record(section, any_record, full):
             assert not block.states or len(block.states) == len(block.rows)
 
 
-def test_each_figure_is_there_for_a_full_record_and_missing_for_a_bare_one(full):
-    assert set(charts_of(full)) == set(CHARTS)
+def test_each_figure_is_there_for_a_full_record_and_missing_for_a_bare_one(full, compared):
+    found = [set(charts_of(record)) for record in (full, compared)]
+    assert set.union(*found) == set(CHARTS)
+    assert not set.intersection(*found)
     assert not charts_of(bare_record())
 
 
 @pytest.mark.parametrize("name", CHARTS)
-def test_the_marks_of_a_figure_fit_each_other(name, full):
-    chart = CHARTS[name](full)
+def test_the_marks_of_a_figure_fit_each_other(name, full, compared):
+    chart = CHARTS[name](full) or CHARTS[name](compared)
     assert chart.name == name
     for mark in chart.marks:
         assert len(mark.x) == len(mark.y) > 0
@@ -562,7 +580,7 @@ def test_the_page_of_any_record_is_sound_html(any_record):
     assert len(found.ids) == len(set(found.ids))
     assert set(found.labels) <= set(found.ids)
     assert found.tags["table"] == found.tags["caption"]
-    assert render.markdown(page).startswith("# Search")
+    assert render.markdown(page).startswith(f"# {any_record.title}")
 
 
 def test_a_start_that_failed_has_a_report(tmp_path):

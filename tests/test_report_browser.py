@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from report_records import full_record, make_folder
+from report_records import HELD, compared_rows, full_record, make_comparison, make_folder
 
 from ckrm_tf.reporting import render
 from ckrm_tf.reporting.charts.page import plotly_script
@@ -24,6 +24,8 @@ SIZES, SCHEMES = (1280, 400), ("light", "dark")
 # Without a browser of Playwright's own.
 INSTALLED = ("chromium", "chromium-browser", "google-chrome")
 SECONDS = 120
+COMPARED = "compared"
+OF_SEARCH = [section for section in SECTIONS if "search" in section.kinds]
 
 CUT_OFF = """() => [...document.querySelectorAll("main *, header *, nav *, footer *")]
   .filter((e) => !e.closest(".scroll") || e.classList.contains("scroll"))
@@ -68,15 +70,36 @@ def browser():
         open_one.close()
 
 
+def many_strategies(folder: Path) -> Path:
+    """The recorded comparison under the names of all ten strategies."""
+    names = (
+        "ckrm", "noise", "random", "scores", "signals", "uniform", "random_linear", "bayesian",
+        "hyperband", "screening",
+    )  # fmt: skip
+    runs, held = list(compared_rows().values()), list(HELD.values())
+    rows = {
+        name: [[replace(row, strategy=name) for row in each] for each in runs[i % len(runs)]]
+        for i, name in enumerate(names)
+    }
+    told = {name: held[i % len(held)] for i, name in enumerate(names)}
+    return make_comparison(folder, rows, held=told)
+
+
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
-    """Pages of 3, 20 and 500 trials, that of 20 with everything that a report can hold."""
+    """Pages of 3, 20 and 500 trials, that of 20 with everything that a report can hold.
+
+    And one of a comparison of ten strategies.
+    """
     folder = tmp_path_factory.mktemp("pages")
     plotly = plotly_script()
     found = {}
-    for trials in (3, 20, 500):
-        run = make_folder(folder / str(trials), trials, ended=trials == 20)
-        record = full_record(run) if trials == 20 else collect(run)
+    for trials in (3, 20, 500, COMPARED):
+        if trials == COMPARED:
+            record = collect(many_strategies(folder / trials))
+        else:
+            run = make_folder(folder / str(trials), trials, ended=trials == 20)
+            record = full_record(run) if trials == 20 else collect(run)
         page = Page(replace(record, made="now"), charts_of(record), answers(record))
         found[trials] = folder / f"{trials}.html"
         found[trials].write_text(render.html(page, plotly=plotly, images={}))
@@ -85,7 +108,7 @@ def pages(tmp_path_factory):
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("width", SIZES)
-@pytest.mark.parametrize("trials", [3, 20, 500])
+@pytest.mark.parametrize("trials", [3, 20, 500, COMPARED])
 def test_a_page_is_whole_and_quiet(browser, pages, trials, width, scheme):
     said, asked = [], []
     with browser.new_context(
@@ -112,8 +135,9 @@ def test_a_page_is_whole_and_quiet(browser, pages, trials, width, scheme):
     assert len([url for url in asked if url.startswith("file:")]) == 1
     assert wide <= width
     assert (cut, overlap, text) == ([], [], [])
-    # Of AUC, widths, all networks and lambda; ROC curves only with predictions.
-    assert drawn >= (5 if trials == 20 else 4)
+    # Of AUC, widths, all networks and lambda; ROC curves only with predictions; of a comparison
+    # trainings, time and AUC.
+    assert drawn >= {20: 5, COMPARED: 3}.get(trials, 4)
     assert (back == "rgb(255, 255, 255)") == (scheme == "light")
 
 
@@ -145,7 +169,7 @@ def test_the_keyboard_goes_through_the_page_in_its_order(browser, pages):
         page.goto(pages[20].as_uri())
         page.wait_for_function("document.documentElement.dataset.drawn === 'yes'")
         places = []
-        for _ in range(len(SECTIONS) + 12):
+        for _ in range(len(OF_SEARCH) + 12):
             page.keyboard.press("Tab")
             places.append(
                 page.evaluate(
@@ -154,7 +178,7 @@ def test_the_keyboard_goes_through_the_page_in_its_order(browser, pages):
                 )
             )
     assert places[0][:2] == ["A", "skip"]
-    assert [tag for tag, _, _ in places[1 : len(SECTIONS) + 1]] == ["A"] * len(SECTIONS)
+    assert [tag for tag, _, _ in places[1 : len(OF_SEARCH) + 1]] == ["A"] * len(OF_SEARCH)
     tops = [top for tag, kind, top in places if "scroll" in kind]
     assert len(tops) > 5
     assert tops == sorted(tops)

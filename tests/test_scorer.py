@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -209,24 +211,109 @@ def test_a_score_builds_no_model_and_traces_nothing_anew(case, monkeypatch):
     assert made
 
 
-def test_branches_are_silenced_without_tracing_anew():
-    model = resnet()
+def passable(axis: str, bias: bool = True, last: int = 2):
+    """A ResNet of two stages, one of which may be passed, and the bypass."""
+    keras.utils.set_random_seed(1)
+    widths = Widths(8, (Stage(1, 6, 12), Stage(last, 8, 16)))
+    family = ResNetFamily(widths, SHAPE, CLASSES, Layout(bias=bias))
+    model = family.build(family.start)
     scramble(model)
-    norms = [layer.name for layer in model.layers if layer.name.endswith("conv3_bn")]
-    assert len(norms) == 3
-    scorer = Scorer(model, films(24), films(24, 1), np.arange(24) % CLASSES, norms=norms)
-    found = [scorer.probabilities({}, silent) for silent in ((), norms[1:2], norms[1:])]
-    assert scorer._forward.experimental_get_tracing_count() == 1
-    np.testing.assert_allclose(found[0], scorer.probabilities({}), atol=1e-7)
-    # By hand: nothing comes from the branch of a block whose last norm is zero.
-    for norm, probabilities in zip(norms[1:], found[1:], strict=True):
-        layer = model.get_layer(norm)
-        layer.gamma.assign(layer.gamma * 0)
-        layer.beta.assign(layer.beta * 0)
-        again = Scorer(model, films(24), films(24, 1), np.arange(24) % CLASSES)
-        np.testing.assert_allclose(again.probabilities({}), probabilities, atol=1e-5)
-    assert np.abs(found[1] - found[0]).max() > 1e-3
-    assert np.abs(found[2] - found[1]).max() > 1e-3
+    return model, {axis: family.bypasses(family.start)[axis]}
+
+
+def passing(model, bypasses, judge=None, **options):
+    judge = films(40, 1) if judge is None else judge
+    labels = np.arange(len(judge)) % CLASSES
+    return Scorer(model, films(), judge, labels, bypasses=bypasses, **options)
+
+
+@pytest.mark.parametrize("axis", ["stage1/blocks", "stage2/blocks"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_blocks_that_add_what_is_linear_go_without_loss(axis, bias):
+    model, bypasses = passable(axis, bias, last=1)
+    found = {}
+    for linear in (False, True):
+        if linear:
+            norm = model.get_layer(bypasses[axis].ends[0])
+            norm.gamma.assign(norm.gamma * 0)
+            norm.beta.assign(norm.beta * 0)
+        # Images of the regression itself: on others a channel may live that is dead on these.
+        scorer = passing(model, bypasses, films(), ridge=1e-6)
+        whole = scorer.probabilities({})
+        assert apart(scorer.probabilities({}, {axis: 1}), whole) == 0
+        found[linear] = apart(scorer.probabilities({}, {axis: 0}), whole)
+        if keras.backend.backend() == "tensorflow":
+            assert scorer._forward.experimental_get_tracing_count() == 1
+        # What is asked for once leaves no trace.
+        assert apart(scorer.probabilities({}), whole) < TOLERANCE
+    assert found[False] > 2 * SHOWS
+    assert found[True] < found[False] / 20
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+def test_the_shortcut_takes_over_what_blocks_gave(depth):
+    """The ridge regression by hand, from what the stage reads to what the blocks added."""
+    axis, last = "stage2/blocks", 2
+    model, bypasses = passable(axis, last=last)
+    shortcut, norm = (model.get_layer(f"stage2_block1_shortcut{end}") for end in ("", "_bn"))
+    sums = [norm.output, *(model.get_layer(path).output for path in bypasses[axis].sums)]
+    read, before, after = keras.Model(model.input, [shortcut.input, sums[depth], sums[last]])(
+        films()
+    )
+    x = np.asarray(read)[:, ::2, ::2].reshape(-1, 12).astype(float)
+    x = np.hstack([x, np.ones((len(x), 1))])
+    solved = np.linalg.lstsq(x, np.asarray(after - before).reshape(-1, 16), rcond=None)[0]
+    scale = np.asarray(norm.gamma) / np.sqrt(np.asarray(norm.moving_variance) + norm.epsilon)
+    bridge = passing(model, bypasses, ridge=1e-6)._stages[axis]._bridges[depth]
+    own = np.asarray(shortcut.kernel)[0, 0] * scale
+    np.testing.assert_allclose(bridge.kernel[0, 0] - own, solved[:-1], atol=1e-2)
+    assert np.abs(solved).max() > 0.1
+    scorer = passing(model, bypasses)
+    whole = scorer.probabilities({})
+    mended = np.mean((scorer.probabilities({}, {axis: depth}) - whole) ** 2)
+    # Without it the branches are silent and no more.
+    for path in bypasses[axis].ends[depth:]:
+        end = model.get_layer(path)
+        end.gamma.assign(end.gamma * 0)
+        end.beta.assign(end.beta * 0)
+    silent = np.mean((passing(model, bypasses).probabilities({}) - whole) ** 2)
+    assert 0 < mended < silent / 2
+
+
+def test_a_rebased_scorer_is_as_deep_as_before():
+    axis = "stage2/blocks"
+    model, bypasses = passable(axis)
+    widths = {"stem_conv": 5, "stage1_block1_conv1": 3, "stage2_block2_conv1": 3}
+    first = passing(model, bypasses)
+    scorer = passing(model, bypasses)
+    base = {"stem_conv": 6, "stage1_block1_conv1": 4, "stage2_block1_conv1": 1}
+    for depth in (0, 1):
+        assert apart(scorer.probabilities(widths), first.probabilities(widths, {axis: depth})) > 0
+    small = scorer.rebase(base)
+    assert small.count_params() < model.count_params()
+    narrow = widths | {"stage2_block1_conv1": 1}
+    for depth in (0, 1, 2):
+        wanted = first.probabilities(narrow, {axis: depth})
+        assert apart(scorer.probabilities(narrow, {axis: depth}), wanted) < TOLERANCE
+    assert apart(first.probabilities(narrow, {axis: 0}), first.probabilities(narrow)) > SHOWS
+
+
+def test_a_stage_or_a_depth_that_the_model_has_not_is_refused():
+    axis = "stage1/blocks"
+    model, bypasses = passable(axis)
+    whole = bypasses[axis]
+    bad = {
+        "stage1_block1_conv2: expected a plain 1x1": replace(whole, conv="stage1_block1_conv2"),
+        "expected a batch norm with gamma and beta": replace(whole, ends=("stage1_block1_add",)),
+        "expected the layer that adds each branch": replace(whole, sums=("nowhere",)),
+    }
+    for match, bypass in bad.items():
+        with pytest.raises(CKRMError, match=match):
+            passing(model, {axis: bypass})
+    with pytest.raises(CKRMError, match="stage2/blocks"):
+        passing(model, bypasses).score({}, {"stage2/blocks": 0})
+    with pytest.raises(CKRMError, match="a whole number from 0 to 1, received 2"):
+        passing(model, bypasses).score({}, {axis: 2})
 
 
 def test_a_rebased_scorer_gives_the_same_scores(case):

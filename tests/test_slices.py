@@ -108,6 +108,34 @@ def test_dealt_out_scores_are_the_same_numbers_elsewhere():
     assert dealt_out(scores, 3, 1) == dealt_out(scores, 3, 1)
 
 
+def test_a_stage_that_is_gone_is_passed(trained, tmp_path, tiny_data):
+    """Scores are the same from whatever base they are computed."""
+    runner, judge = trained
+    family = ResNetFamily(
+        Widths(4, (Stage(1, 4, 8), Stage(2, 6, 12))), tiny_data.input_shape, tiny_data.classes
+    )
+    other = copy.copy(runner)
+    other.family, other.weights_dir = family, tmp_path
+    other.journal = Journal(tmp_path / "trials.jsonl", family)
+    start = family.start
+    assert other.run(start, 1).val_auc is not None
+    gone = family.checked(start.replace({"stage2/blocks": 0}))
+    slim = family.checked(gone.replace({"stage1/mid": 2, "stem/filters": 3}))
+    shallow = start.replace({"stage2/blocks": 1})
+    scorer = scorer_of((other, judge))
+    scorer(Score((start,), (start, shallow, gone, slim)))
+    scores = [scorer.known[start, d] for d in (start, shallow, gone, slim)]
+    assert len(set(scores)) == 4
+    again = scorer_of((other, judge))
+    again(Score((start, gone), (gone, slim)))
+    assert again._scorer.model.count_params() < family.build(start).count_params()
+    assert again.known[start, gone] == pytest.approx(scores[2], abs=1e-6)
+    assert again.known[start, slim] == pytest.approx(scores[3], abs=1e-6)
+    # What a root lacks is not passed.
+    assert set(family.bypasses(start)) == {"stage1/blocks", "stage2/blocks"}
+    assert set(family.bypasses(gone)) == {"stage1/blocks"}
+
+
 A, B = Design({"w": 4}), Design({"w": 2})
 
 

@@ -74,19 +74,10 @@ class Family(ABC):
         Kernels that cannot be compared are left out; a width that no kernel speaks for is too.
         """
 
-    def endings(self, design: Design) -> Mapping[str, tuple[str, ...]]:
-        """By axis of depth, the batch norms that end what each step less takes away.
-
-        Where such a norm's output is nothing, the network is one of lower depth: it ends a
-        residual branch. In the order of depth, from the second block on. Axes whose depth cannot
-        be lowered so are left out.
-        """
-        return {}
-
     def bypasses(self, design: Design) -> Mapping[str, Bypass]:
-        """By axis of depth, how slices of a network pass a stage that is gone: depth 0.
+        """By axis of depth, how a network of this design is sliced to a lower depth.
 
-        Axes whose depth cannot become 0 so are left out.
+        Axes whose depth cannot be lowered so are left out.
         """
         return {}
 

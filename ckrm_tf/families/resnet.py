@@ -122,30 +122,22 @@ class ResNetFamily(Family):
                 found.setdefault(axis, []).append(kernel)
         return found
 
-    def endings(self, design: Design) -> Mapping[str, tuple[str, ...]]:
-        """See `Family`: the first block of a stage has a shortcut of its own and stays."""
-        return {
-            name: tuple(f"{name.partition('/')[0]}_block{n}_conv3_bn" for n in range(2, number + 1))
-            for name, number in design.items()
-            if name.endswith("/blocks") and number > 1
-        }
-
     def bypasses(self, design: Design) -> Mapping[str, Bypass]:
-        """See `Family`: by the shortcut of the first block, which has weights."""
+        """See `Family`: the first block of a stage has a shortcut with weights."""
         from ckrm_tf.narrowing.bypass import Bypass  # noqa: PLC0415 - arithmetic needs no Keras
 
-        may_go = {axis.name for axis in self.axes if axis.kind == "depth" and axis.floor == 0}
         found = {}
         for name, number in design.items():
-            stage = name.partition("/")[0]
-            if name in may_go and number:
-                shortcut = f"{stage}_block1_shortcut"
+            stage, _, part = name.partition("/")
+            if part == "blocks" and number:
+                blocks = [f"{stage}_block{n}" for n in range(1, number + 1)]
+                shortcut = f"{blocks[0]}_shortcut"
                 found[name] = Bypass(
-                    shortcut,
-                    f"{shortcut}_bn",
-                    (f"{stage}_block1_conv3_bn",),
-                    f"{stage}_block{number}_add",
-                    (f"{stage}/mid",),
+                    conv=shortcut,
+                    norm=f"{shortcut}_bn",
+                    ends=tuple(f"{block}_conv3_bn" for block in blocks),
+                    sums=tuple(f"{block}_add" for block in blocks),
+                    inner=(f"{stage}/mid",),
                 )
         return found
 

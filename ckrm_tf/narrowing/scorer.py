@@ -12,7 +12,7 @@ from keras import ops
 
 from ckrm_tf.errors import CKRMError, unknown_name
 from ckrm_tf.narrowing import keras_graph
-from ckrm_tf.narrowing.bypass import Bridged, Bypass, bridges
+from ckrm_tf.narrowing.bypass import Bridge, Bridged, Bypass, bridges
 from ckrm_tf.narrowing.forward import batches, compiled
 from ckrm_tf.narrowing.in_place import check_in_place
 from ckrm_tf.narrowing.mend import RIDGE
@@ -50,8 +50,7 @@ class Scorer:
             the mean is over all channels of a tensor and not over those that stay.
         metric: "auc", the macro AUC; or a function of labels and probabilities.
         output: what the model returns, "logits", "softmax" or "sigmoid".
-        norms: paths of batch norms that `score` may silence: residual branches that may go.
-        bypasses: stages that `score` may pass by, each under a name.
+        bypasses: stages of residual blocks whose depth `score` may lower, each under a name.
         freeze: names of layers to leave alone.
         seed: of criteria that draw.
 
@@ -88,14 +87,11 @@ class Scorer:
         ridge: float = RIDGE,
         metric: str | Callable[[Any, Any], float] = "auc",
         output: str = "logits",
-        norms: Iterable[str] = (),
         bypasses: Mapping[str, Bypass] | None = None,
         freeze: Iterable[str] = (),
         seed: int = 0,
     ) -> None:
-        passes = dict(bypasses or {})
-        ends = [path for bypass in passes.values() for path in bypass.ends]
-        self._norms = tuple(dict.fromkeys([*norms, *ends]))
+        stages = dict(bypasses or {})
         if not is_number(ridge) or not 0 <= ridge < np.inf:
             raise CKRMError("ridge", expected="a number of at least 0", received=repr(ridge))
         if output not in OUTPUTS:
@@ -112,23 +108,25 @@ class Scorer:
         self._batches = batches(narrower.channels, arrays)
         order = narrower.order(select)
         weights = SliceWeights.of(narrower.channels, order, narrower.evidence.grams, ridge)
-        found = bridges(narrower.channels, passes, fit_images, ridge)
-        self._passes = {name: (passes[name], bridge) for name, bridge in found.items()}
-        self._stand_on(narrower.channels, order, weights)
+        found = bridges(narrower.channels, stages, fit_images, ridge)
+        self._stand_on(
+            narrower.channels, order, weights, {n: (stages[n], found[n]) for n in stages}
+        )
 
     def _stand_on(
-        self, channels: Channels, order: dict[str, np.ndarray], weights: SliceWeights
+        self,
+        channels: Channels,
+        order: dict[str, np.ndarray],
+        weights: SliceWeights,
+        stages: Mapping[str, tuple[Bypass, tuple[Bridge, ...]]],
     ) -> None:
         self.model = channels.model
         self._channels, self._order, self._weights = channels, order, weights
-        layers = dict(channels.trace.layers)
-        self._silenced = {path: silenced(layers.get(path), path) for path in self._norms}
-        self._bridged = {
-            name: Bridged(bypass, bridge, channels, weights)
-            for name, (bypass, bridge) in self._passes.items()
+        self._stages = {
+            name: Bridged(bypass, found, channels, weights)
+            for name, (bypass, found) in stages.items()
         }
-        own = [*self._silenced.values(), *(b.variables for b in self._bridged.values())]
-        every = [*weights.variables, *(variable for parts in own for variable in parts)]
+        every = [*weights.variables, *(v for s in self._stages.values() for v in s.variables)]
         self._variables = list({id(variable): variable for variable in every}.values())
         self._forward = compiled(self.model, self._variables)
 
@@ -142,48 +140,41 @@ class Scorer:
         """Regressions solved since the scorer was made or rebased."""
         return self._weights.solved
 
-    def score(
-        self, widths: Mapping[str, int], silent: Iterable[str] = (), passed: Iterable[str] = ()
-    ) -> float:
+    def score(self, widths: Mapping[str, int], depths: Mapping[str, int] | None = None) -> float:
         """The metric of a mended slice on the images to judge on.
 
         Args:
             widths: of groups, in units; a group that is not named is as wide as in `model`.
-            silent: those of `norms` whose output is nothing.
-            passed: those of `bypasses` whose stage is gone.
+            depths: of `bypasses`, in blocks, from 0; a stage that is not named is as deep as it is.
 
         Raises:
-            CKRMError: an unknown or frozen group, or a width above that in `model`.
+            CKRMError: an unknown or frozen group or stage, a width above that in `model`, or a
+                depth that the stage has not.
         """
-        return float(self._metric(self.labels, self.probabilities(widths, silent, passed)))
+        return float(self._metric(self.labels, self.probabilities(widths, depths)))
 
     def probabilities(
-        self, widths: Mapping[str, int], silent: Iterable[str] = (), passed: Iterable[str] = ()
+        self, widths: Mapping[str, int], depths: Mapping[str, int] | None = None
     ) -> np.ndarray:
         """Class probabilities of a mended slice, (images, classes) float64; as `score`."""
-        passed = set(passed)
-        for name in passed - set(self._bridged):
-            raise unknown_name("bypass", name, self._bridged)
-        ends = [path for name in passed for path in self._passes[name][0].ends]
-        tensors = self._tensors(self._alive(widths), {*silent, *ends}, passed)
+        tensors = self._tensors(self._alive(widths), depths or {})
         found = [ops.convert_to_numpy(self._forward(tensors, batch)) for batch in self._batches]
         return _probabilities(np.concatenate(found)[: len(self.labels)], self._output)
 
-    def _tensors(self, alive: np.ndarray, silent: set[str], passed: set[str]) -> list[Any]:
+    def _tensors(self, alive: np.ndarray, depths: Mapping[str, int]) -> list[Any]:
         """The value of each variable that differs between slices."""
-        for path in silent - set(self._silenced):
-            raise unknown_name("norm", path, self._silenced)
         weights = self._weights
-        parts = [(weights.variables, weights.tensors(alive))]
-        for path, variables in self._silenced.items():
-            if path in silent:
-                parts.append((variables, [ops.zeros_like(v) for v in variables]))
-        for name, bridged in self._bridged.items():
-            if name in passed:
-                parts.append((bridged.variables, bridged.values(alive)))
-        new = {id(v): value for vs, values in parts for v, value in zip(vs, values, strict=True)}
+        pairs = [*zip(weights.variables, weights.tensors(alive), strict=True)]
+        for name, depth in depths.items():
+            if name not in self._stages:
+                raise unknown_name("stage", name, self._stages)
+            pairs += self._stages[name].values(alive, depth)
+        values = {id(variable): value for variable, value in pairs}
         # As tensors: a variable among the arguments would have the pass traced anew.
-        return [new[id(v)] if id(v) in new else ops.convert_to_tensor(v) for v in self._variables]
+        return [
+            values[id(variable)] if id(variable) in values else ops.convert_to_tensor(variable)
+            for variable in self._variables
+        ]
 
     def rebase(self, widths: Mapping[str, int]) -> keras.Model:
         """Build a mended slice as a Keras model and compute later scores in it, at its cost.
@@ -205,31 +196,13 @@ class Scorer:
         for note in rewriter.notes:
             log.warning("rebase %s: %s", channels.model.name, note)
         order = _narrowed(self._order, self._channels, alive, channels)
-        self._passes = {
-            name: (bridged.bypass, bridged.restricted(alive))
-            for name, bridged in self._bridged.items()
-        }
-        self._stand_on(channels, order, self._weights.restricted(channels, alive))
+        stages = {n: (s.bypass, s.restricted(alive)) for n, s in self._stages.items()}
+        self._stand_on(channels, order, self._weights.restricted(channels, alive), stages)
         return self.model
 
     def _alive(self, widths: Mapping[str, int]) -> np.ndarray:
         kept = chosen(self._channels, self._order, given(self._channels, widths))
         return self._channels.alive(kept)
-
-
-def silenced(layer: Any, path: str) -> list[Any]:
-    """The weights of a batch norm that are zero where its output is nothing.
-
-    Raises:
-        CKRMError: no batch norm, or one without gamma or beta.
-    """
-    found = [getattr(layer, name, None) for name in ("gamma", "beta")]
-    whole = all(variable is not None for variable in found)
-    if not isinstance(layer, keras.layers.BatchNormalization) or not whole:
-        raise CKRMError(
-            f"norm {path}", expected="a batch norm with gamma and beta", received=repr(layer)
-        )
-    return found
 
 
 def _probabilities(outputs: np.ndarray, output: str) -> np.ndarray:

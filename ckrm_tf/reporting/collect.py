@@ -12,12 +12,15 @@ from ckrm_tf.errors import CKRMError
 from ckrm_tf.families.base import Family
 from ckrm_tf.judge import select
 from ckrm_tf.reporting import collect_export, collect_verdicts
+from ckrm_tf.reporting.baselines import read_baselines
+from ckrm_tf.reporting.collect_compare import STRATEGIES, collect_comparison
 from ckrm_tf.reporting.collect_narrow import collect_narrowing
 from ckrm_tf.reporting.collect_rows import JOURNAL, fold_rows, training_rows
 from ckrm_tf.reporting.collect_verdicts import MODELS, NETWORKS, Judgement
+from ckrm_tf.reporting.command import PIXELS, command_of
 from ckrm_tf.reporting.evidence import Evidence, read_evidence
 from ckrm_tf.reporting.files import read_json
-from ckrm_tf.reporting.record import AxisRow, Estimate, Latency, Network, Record
+from ckrm_tf.reporting.record import AxisRow, Baseline, Estimate, Latency, Network, Record
 from ckrm_tf.reporting.recorded import family_of, way_of
 from ckrm_tf.reporting.tried import mean_by_layer, tried_networks
 from ckrm_tf.store.folder import LATER
@@ -29,14 +32,9 @@ from ckrm_tf.tuning.history import Outcome, outcomes, speaking
 
 T = TypeVar("T")
 
-# Of run.json, beside the settings.
-PIXELS = "pixels"
-# Settings that run.json has under another name than their flag.
-FLAGS = {"pixel_range": "pixels"}
-
 
 def collect(folder: Path) -> Record:
-    """The record of a run folder, of `search.run` or of `search.narrow`.
+    """The record of a run folder, of `search.run`, `search.compare` or `search.narrow`.
 
     Raises:
         CKRMError: another folder, or a damaged file in it.
@@ -44,13 +42,17 @@ def collect(folder: Path) -> Record:
     made = datetime.now(UTC).isoformat(timespec="seconds")
     settings = read_json(folder / "run.json") if folder.is_dir() else None
     if settings is not None:
-        return _search(folder, LATER | _flat(settings), made)
+        known = LATER | _flat(settings)
+        summary = read_json(folder / "summary.json")
+        if summary is not None and STRATEGIES in summary:
+            return collect_comparison(folder, known, summary, made)
+        return _search(folder, known, summary, made)
     narrowing = read_json(folder / "narrow.json") if folder.is_dir() else None
     if narrowing is not None:
         return collect_narrowing(folder, narrowing, made)
     raise CKRMError(
         "run folder",
-        expected="the --out of a search or of a narrowing",
+        expected="the --out of a search, a comparison or a narrowing",
         received=str(folder),
         hint="It holds a run.json or a narrow.json.",
     )
@@ -65,9 +67,10 @@ def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
     return own | {k: v for k, v in given.items() if k != "out"}
 
 
-def _search(folder: Path, settings: Mapping[str, Any], made: str) -> Record:
+def _search(
+    folder: Path, settings: Mapping[str, Any], summary: Mapping[str, Any] | None, made: str
+) -> Record:
     family = family_of(settings, folder / JOURNAL)
-    summary = read_json(folder / "summary.json")
     export, versions = collect_export.read_export(
         folder / str(summary["export"]) if summary and summary.get("export") else None
     )
@@ -104,6 +107,9 @@ def _search(folder: Path, settings: Mapping[str, Any], made: str) -> Record:
     judgements: list[Judgement] = []
     evidence, unread = _optional(lambda: read_evidence(folder), None)
     notes += unread
+    unnamed: tuple[Baseline, ...] = ()
+    baselines, unread = _optional(lambda: read_baselines(folder), unnamed)
+    notes += unread
     if best is not None:
         judgements, unread = collect_verdicts.of_final(folder, family, best)
         notes += unread
@@ -129,6 +135,7 @@ def _search(folder: Path, settings: Mapping[str, Any], made: str) -> Record:
             *fold_rows(folder, tried, family, len(trainings)),
         ),
         tried=tried,
+        baselines=baselines,
         verdicts=tuple(j.verdict for j in judgements),
         classes=(
             *(row for j in judgements if j.verdict.ours for row in j.classes),
@@ -137,7 +144,7 @@ def _search(folder: Path, settings: Mapping[str, Any], made: str) -> Record:
         curves=evidence.curves if evidence else (),
         disagreements=evidence.disagreements if evidence else None,
         counts=evidence.counts if evidence else {},
-        command=_command(settings),
+        command=command_of("run", settings),
         notes=tuple(notes),
     )
 
@@ -196,7 +203,7 @@ def _network(
         design=design.to_dict(),
         params=int(own[0].params if own else told.get("params", 0)),
         macs=int(own[0].macs if own else told.get("macs", 0)),
-        val_auc=_over_trainings(aucs, told.get("val_auc")),
+        val_auc=Estimate.of_trainings(aucs) if aucs else _told_auc(told),
         trainings=len(done),
         weights_bytes=_weights(folder, design, done),
         lam=mean_by_layer(done, "lam"),
@@ -204,13 +211,9 @@ def _network(
     )
 
 
-def _over_trainings(aucs: Sequence[float], told: float | None) -> Estimate | None:
-    if not aucs:
-        return None if told is None else Estimate(float(told))
-    mean = sum(aucs) / len(aucs)
-    if len(aucs) == 1:
-        return Estimate(mean, over="one training")
-    return Estimate(mean, min(aucs), max(aucs), f"lowest and highest of {len(aucs)} trainings")
+def _told_auc(told: Mapping[str, Any]) -> Estimate | None:
+    auc = told.get("val_auc")
+    return None if auc is None else Estimate(float(auc))
 
 
 def _weights(folder: Path, design: Design, done: Sequence[Training]) -> int | None:
@@ -252,17 +255,3 @@ def _axes(family: Family, start: Design, best: Design | None, floor: int) -> tup
         )
         for axis in family.axes
     )
-
-
-def _command(settings: Mapping[str, Any]) -> str:
-    """The command that begins this search again, from the settings that run.json keeps."""
-    words = ["ckrm-tf run"]
-    for name, value in settings.items():
-        if name in (PIXELS, "model_file") or value is None:
-            continue
-        text = ",".join(map(str, value)) if isinstance(value, list) else value
-        text = str(value).lower() if isinstance(value, bool) else str(text)
-        quoted = text if text and not set(text) & set(" '\"$\\;&|<>()[]*?") else repr(text)
-        flag = FLAGS.get(name, name).replace("_", "-")
-        words.append(f"--{flag} {quoted}")
-    return " ".join(words)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from ckrm_tf.reporting.comparison import Comparison
 from ckrm_tf.train.way import PLAIN_NAME
 
 # Of report.json: a reader of it can tell what it holds.
 SCHEMA = 1
 
-Kind = Literal["search", "narrow"]
+Kind = Literal["search", "compare", "narrow"]
 Status = Literal["equivalent", "non-inferior", "not shown", "no verdict"]
 
 
@@ -28,6 +29,20 @@ class Estimate:
     low: float | None = None
     high: float | None = None
     over: str = ""
+
+    @classmethod
+    def of_trainings(cls, values: Sequence[float]) -> Estimate:
+        """The mean over trainings, and the range of several.
+
+        Example:
+            >>> Estimate.of_trainings([0.5, 0.75])
+            Estimate(value=0.625, low=0.5, high=0.75, over='lowest and highest of 2 trainings')
+        """
+        mean = sum(values) / len(values)
+        if len(values) == 1:
+            return cls(mean, over="one training")
+        over = f"lowest and highest of {len(values)} trainings"
+        return cls(mean, min(values), max(values), over)
 
 
 @dataclass(frozen=True)
@@ -148,6 +163,26 @@ class Tried:
     def auc(self) -> float | None:
         """Mean validation AUC."""
         return sum(self.aucs) / len(self.aucs) if self.aucs else None
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """One network of an unguided search with the same data and recipe.
+
+    Attributes:
+        aucs: validation AUC of each finished training of the full number of epochs.
+    """
+
+    strategy: str
+    text: str
+    params: int
+    macs: int
+    aucs: tuple[float, ...]
+
+    @property
+    def auc(self) -> float:
+        """Mean validation AUC."""
+        return sum(self.aucs) / len(self.aucs)
 
 
 @dataclass(frozen=True)
@@ -285,11 +320,13 @@ class Record:
     """Everything a report says.
 
     Attributes:
-        kind: a search, or the narrowing of one model.
+        kind: a search, a comparison of searches, or the narrowing of one model.
         folder: its name, without the way to it.
-        finished: a search that has written its summary.
+        finished: a search that has written its summary, a comparison with all its repeats.
         settings: of run.json or narrow.json, as they stand there.
         counts: images of each class by split, where a file tells.
+        baselines: networks of unguided searches, where a comparison was named.
+        comparison: what each search of a comparison found.
         cases: the images of `curves` and `disagreements`, in words.
         notes: what was assumed, or could not be read, in sentences.
     """
@@ -317,7 +354,14 @@ class Record:
     machine: str | None = None
     command: str | None = None
     notes: tuple[str, ...] = ()
+    baselines: tuple[Baseline, ...] = ()
+    comparison: Comparison | None = None
     schema: int = SCHEMA
+
+    @property
+    def title(self) -> str:
+        """What was done, in a word."""
+        return {"search": "Search", "compare": "Comparison", "narrow": "Narrowing"}[self.kind]
 
     @property
     def verdict(self) -> Verdict | None:

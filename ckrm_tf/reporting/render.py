@@ -14,6 +14,7 @@ from ckrm_tf.reporting.sections.base import Page
 from ckrm_tf.reporting.sections.overview import headline
 from ckrm_tf.reporting.sections.paper import methods
 from ckrm_tf.reporting.sections.registry import SECTIONS
+from ckrm_tf.reporting.tables import data_files
 
 
 def html(page: Page, *, plotly: str | None, images: Mapping[str, str]) -> str:
@@ -27,6 +28,7 @@ def html(page: Page, *, plotly: str | None, images: Mapping[str, str]) -> str:
     return _environment(html=True).get_template("report.html.j2").render(
         record=page.record,
         parts=parts(page),
+        data=", ".join(data_files(page.record)),
         plotly=plotly,
         images=images,
         chart_data=as_script_data(page.charts.values()),
@@ -60,7 +62,8 @@ def model_card(page: Page) -> str | None:
 
 def parts(page: Page) -> list[dict[str, Any]]:
     """Every part that has something to show, with its blocks."""
-    found = [(section, section.make(page)) for section in SECTIONS]
+    ours = [section for section in SECTIONS if page.record.kind in section.kinds]
+    found = [(section, section.make(page)) for section in ours]
     return [{"name": s.name, "title": s.title, "blocks": blocks} for s, blocks in found if blocks]
 
 

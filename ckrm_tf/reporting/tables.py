@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Callable
 
 from ckrm_tf.reporting import words
 from ckrm_tf.reporting.record import Estimate, Network, Record
+from ckrm_tf.reporting.tables_compare import strategies_csv, strategies_table
+from ckrm_tf.reporting.tex import tabular
 
 COLUMNS = (
     "training", "part", "network", "seed", "fold", "epochs", "status", "params", "macs", "val_auc",
     "mean_lambda", "wall_seconds", "cpu_seconds", "finished", "reason", "how",
 )  # fmt: skip
-
-# What LaTeX reads as a command.
-_TEX = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#",
-    "%": r"\%", "_": r"\_", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}",
-}  # fmt: skip
 
 
 def trials_csv(record: Record) -> str:
@@ -45,44 +42,30 @@ def latex_table(record: Record) -> str:
     """Start and recommended as a tabular, with the verdict in the caption; needs booktabs."""
     if record.start is None or record.recommended is None:
         return "% No two networks to set side by side.\n"
-    lines = [
-        "% Needs \\usepackage{booktabs}.",
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{tex(words.verdict(record.verdict))}}}",
-        r"\begin{tabular}{lrrrr}",
-        r"\toprule",
-        r"Network & Parameters & MACs & Validation AUC & AUC, unseen images \\",
-        r"\midrule",
-        _row("Start", record.start),
-        _row("Recommended", record.recommended),
-        r"\bottomrule",
-        r"\end{tabular}",
-        r"\end{table}",
-    ]
-    return "\n".join(lines) + "\n"
+    head = ("Network", "Parameters", "MACs", "Validation AUC", "AUC, unseen images")
+    rows = [_row("Start", record.start), _row("Recommended", record.recommended)]
+    return tabular(words.verdict(record.verdict), head, rows)
 
 
-def _row(name: str, network: Network) -> str:
-    cells = [
+def _row(name: str, network: Network) -> list[str]:
+    return [
         name,
         words.whole(network.params),
         words.amount(network.macs),
         _estimate(network.val_auc),
         _estimate(network.test_auc or network.trained_auc),
     ]
-    return " & ".join(tex(cell) for cell in cells) + r" \\"
 
 
 def _estimate(found: Estimate | None) -> str:
     return "not measured" if found is None else words.estimate(found).removesuffix(" (no interval)")
 
 
-def tex(text: str) -> str:
-    """Text that LaTeX shows as it is.
+Writer = Callable[[Record], str]
 
-    Example:
-        >>> tex("50% of stage1_mid")
-        '50\\\\% of stage1\\\\_mid'
-    """
-    return "".join(_TEX.get(letter, letter) for letter in text)
+
+def data_files(record: Record) -> dict[str, Writer]:
+    """The files for other programs that stand beside a page, by name."""
+    if record.comparison is not None:
+        return {"strategies.csv": strategies_csv, "table.tex": strategies_table}
+    return {"trials.csv": trials_csv, "table.tex": latex_table}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from ckrm_tf.reporting.comparison import Spread
 from ckrm_tf.reporting.record import Estimate, Verdict
 
 NONE = "not measured"
@@ -87,6 +90,26 @@ def estimate(found: Estimate | None) -> str:
     if found.low is None or found.high is None:
         return f"{found.value:.3f} (no interval)"
     return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
+
+
+def number(value: float) -> str:
+    """A number without digits that mean nothing: 44,732, 7.5."""
+    return f"{value:g}" if value < 100 else f"{value:,.0f}"
+
+
+def spread(found: Spread | None, say: Callable[[float], str] = number) -> str:
+    """Median and range over repeats: 44,732 (33,519 to 67,784); of equal ones their number.
+
+    Example:
+        >>> spread(Spread.of([8, 2, None])), spread(Spread.of([3, 3]))
+        ('8 (2 to never)', '3')
+    """
+    if found is None:
+        return NONE
+    middle, low, high = (
+        "never" if v is None else say(v) for v in (found.median, found.low, found.high)
+    )
+    return middle if low == high else f"{middle} ({low} to {high})"
 
 
 def per_cent(confidence: float) -> str:

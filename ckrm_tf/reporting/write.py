@@ -13,7 +13,7 @@ from ckrm_tf.reporting.collect import collect
 from ckrm_tf.reporting.drawing import drawing, for_paper
 from ckrm_tf.reporting.record import Record
 from ckrm_tf.reporting.sections.base import Page
-from ckrm_tf.reporting.tables import latex_table, trials_csv
+from ckrm_tf.reporting.tables import data_files
 
 REPORT, FIGURES, CARD = "report.html", "figures", "MODEL_CARD.md"
 
@@ -21,12 +21,12 @@ REPORT, FIGURES, CARD = "report.html", "figures", "MODEL_CARD.md"
 def write_report(folder: str | Path) -> Path:
     """Summarise a run folder, and write its report there.
 
-    Writes report.html (which needs no other file), report.md, report.json, trials.csv, table.tex
-    and figures/, each anew; MODEL_CARD.md beside the export only where there is none. No other
-    file of the folder is touched.
+    Writes report.html (which needs no other file), report.md, report.json, trials.csv (of a
+    comparison strategies.csv), table.tex and figures/, each anew; MODEL_CARD.md beside the export
+    only where there is none. No other file of the folder is touched.
 
     Args:
-        folder: the --out of `search.run` or `search.narrow`.
+        folder: the --out of `search.run`, `search.compare` or `search.narrow`.
 
     Returns:
         The path of report.html; without Jinja, which the page needs, that of report.json.
@@ -44,8 +44,8 @@ def write_record(place: Path, record: Record) -> Path:
     write_atomically(
         place / "report.json", json.dumps(record.to_dict(), indent=1, default=str) + "\n"
     )
-    write_atomically(place / "trials.csv", trials_csv(record))
-    write_atomically(place / "table.tex", latex_table(record))
+    for name, make in data_files(record).items():
+        write_atomically(place / name, make(record))
     figures = _figures(place / FIGURES, page)
     if find_spec("jinja2") is None:
         return place / "report.json"

@@ -46,8 +46,7 @@ def owned(out: str | os.PathLike[str]) -> Iterator[Path]:
         _unmake(new)
         raise _unwritable(out, error) from error
     try:
-        for place in (folder, folder / "weights"):
-            remove_leftovers(place)
+        remove_leftovers(folder, LOCK)
         yield folder
     except Exception as error:
         if isinstance(error, CKRMError) or passing(error) != ROOM:

@@ -1,6 +1,6 @@
 """The way down from a trained network by the scores of its mended slices. Pure.
 
-Again and again every width is tried a step lower, each alone, and the slice is scored: the AUC of
+Again and again every width may go a step lower, each alone, and the slice is scored: the AUC of
 the trained network with those channels gone and their consumers mended by ridge regression, on
 images kept apart. Every depth is halved alike, and a stage goes where that costs little. Steps that
 cost next to nothing are taken together; else the one that loses least for the parameters it saves.
@@ -10,8 +10,10 @@ Scores are asked for where they are missing, so the same scores always give the 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 
 from ckrm_tf.design.design import Design
 from ckrm_tf.families.base import Family
@@ -29,6 +31,8 @@ HARMLESS = 0.2
 # A stage goes where that loses no more than this share of the margin. A network trained anew makes
 # up for narrow widths better than its slice does, for a stage that it lacks no better.
 WHOLE_STAGE = 0.5
+# So many moves are scored anew before the best of them is taken.
+FRONT = 2
 # Cut from a slice of its own once its multiply-adds are down to this share: scores cost less then.
 REBASE = 0.5
 # With more widths than this, those of a stage are tried together.
@@ -50,6 +54,17 @@ class Slice:
     design: Design
     params: int
     score: float
+
+
+@dataclass(frozen=True)
+class _Move:
+    """Axes that go a step lower, and depths of stages that go altogether."""
+
+    lower: frozenset[str] = frozenset()
+    gone: frozenset[str] = frozenset()
+
+    def __or__(self, other: _Move) -> _Move:
+        return _Move(self.lower | other.lower, self.gone | other.gone)
 
 
 @dataclass(frozen=True)
@@ -89,12 +104,13 @@ class _Descent:
     def __init__(self, root: Design, scores: Scores, rule: Rule, family: Family) -> None:
         self.scores, self.rule, self.family = scores, rule, family
         self.bases: tuple[Design, ...] = (root,)
+        stages = family.bypasses(root)
         # The least depth of each that may change.
-        self.depths = dict.fromkeys(family.endings(root), 1) | dict.fromkeys(
-            family.bypasses(root), 0
-        )
+        self.depths = {axis.name: axis.floor for axis in family.axes if axis.name in stages}
         self.known: dict[Design, int] = {}
         self.slices: list[Slice] = []
+        # What each move lost when it was scored last.
+        self.loss: dict[_Move, float] = {}
         self.harmless = HARMLESS * rule.margin
 
     def go(self, shapes: Sequence[Design]) -> Way:
@@ -129,71 +145,106 @@ class _Descent:
         self.slices.append(Slice(design, self.params(design), self.score(design)))
 
     def _next(self) -> Design | Score | None:
-        """The next place, the scores it takes to tell, or None at the end."""
+        """The next place, the scores it takes to tell, or None at the end.
+
+        What a move loses changes little from one place to the next. So the losses seen last rank
+        the moves, and only those in front are scored again before one is taken.
+        """
         now = self.slices[-1].design
         moves = dict(self._moves(now))
-        if not moves:
-            return None
-        wanted = self._ask(moves.values())
+        fresh: set[_Move] = set()
+
+        def seen(these: Iterable[_Move]) -> Score | None:
+            """Score these moves, once at this place."""
+            new = [move for move in these if move not in fresh]
+            wanted = self._ask(moves[move] for move in new)
+            if wanted is None:
+                here = self.score(now)
+                self.loss |= {move: here - self.score(moves[move]) for move in new}
+                fresh.update(new)
+            return wanted
+
+        wanted = seen(move for move in moves if move not in self.loss)
         if wanted is not None:
             return wanted
-        here = self.score(now)
-        loss = {name: here - self.score(design) for name, design in moves.items()}
-        dear = [
-            n for n in loss if self._leaves(n, now) and loss[n] > WHOLE_STAGE * self.rule.margin
-        ]
-        for name in dear:
-            del loss[name]
-        if not loss:
-            return None
-        free = [name for name, lost in loss.items() if lost <= self.harmless]
-        if len(free) > 1:
-            together = self._lowered(now, frozenset().union(*free))
-            wanted = self._ask([together])
+        together = self._together(now, moves, seen)
+        if together is not None:
+            return together
+        while moves:
+            front = sorted(moves, key=lambda move: self._price(move, now, moves[move]))[:FRONT]
+            stale = [move for move in front if move not in fresh]
+            if not stale:
+                if not self._dear(front[0]):
+                    return moves[front[0]]
+                del moves[front[0]]
+            elif (wanted := seen(stale)) is not None:
+                return wanted
+        return None
+
+    def _together(
+        self,
+        now: Design,
+        moves: Mapping[_Move, Design],
+        seen: Callable[[Iterable[_Move]], Score | None],
+    ) -> Design | Score | None:
+        """All moves that cost next to nothing at once, where that costs next to nothing."""
+        before: list[_Move] = []
+        for _ in range(2):
+            free = [move for move in moves if self.loss[move] <= self.harmless]
+            if len(free) < 2 or free == before:
+                return None
+            place = self._lowered(now, reduce(or_, free))
+            wanted = self._ask([place])
             if wanted is not None:
                 return wanted
-            if here - self.score(together) <= 2 * self.harmless:
-                return together
-        whole = self.params(now)
+            if self.score(now) - self.score(place) <= 2 * self.harmless:
+                return place
+            wanted = seen(free)
+            if wanted is not None:
+                return wanted
+            before = free
+        return None
 
-        def price(name: frozenset[str]) -> tuple[float, float]:
-            saved = math.log(whole / self.params(moves[name]))
-            # What seems to gain is chance: among those the one that saves most.
-            return max(loss[name], 0.0) / saved, -saved
+    def _price(self, move: _Move, now: Design, lower: Design) -> tuple[bool, float, float]:
+        """What a move loses for the parameters it saves, in the order in which moves are taken."""
+        saved = math.log(self.params(now) / self.params(lower))
+        # What seems to gain is chance: among those the one that saves most.
+        return self._dear(move), max(self.loss[move], 0.0) / saved, -saved
 
-        return moves[min(loss, key=price)]
+    def _dear(self, move: _Move) -> bool:
+        """Whether a move takes a stage away that its slice lacks."""
+        return bool(move.gone) and self.loss[move] > WHOLE_STAGE * self.rule.margin
 
-    def _leaves(self, names: frozenset[str], now: Design) -> bool:
-        """Whether a move takes a stage away."""
-        return any(self.depths.get(name) == 0 and now[name] == 1 for name in names)
-
-    def _moves(self, now: Design) -> Iterator[tuple[frozenset[str], Design]]:
-        """Every width a step lower, alone or with those of its stage; every depth halved.
-
-        Half of one block is none: the stage is gone.
-        """
+    def _moves(self, now: Design) -> Iterator[tuple[_Move, Design]]:
+        """Every width a step lower, alone or with those of its stage; every depth halved or 0."""
         widths = [axis for axis in self.family.axes if axis.kind == "width"]
-        places: dict[str, list[str]] = {}
+        places: dict[str, set[str]] = {}
         for axis in widths:
             place = axis.name if len(widths) <= MOST_MOVES else axis.group
-            places.setdefault(place, []).append(axis.name)
+            places.setdefault(place, set()).add(axis.name)
+        moves = [_Move(frozenset(names)) for names in places.values()]
         if self.rule.depth:
-            deep = [name for name, least in self.depths.items() if now[name] > least]
-            places |= {f"depth {name}": [name] for name in deep}
+            for name, least in self.depths.items():
+                if now[name] > 1:
+                    moves.append(_Move(frozenset({name})))
+                if least == 0 < now[name]:
+                    moves.append(_Move(gone=frozenset({name})))
         whole = self.params(now)
-        for names in map(frozenset, places.values()):
-            design = self._lowered(now, names)
+        for move in moves:
+            design = self._lowered(now, move)
             if design != now and self.params(design) < whole:
-                yield names, design
+                yield move, design
 
-    def _lowered(self, now: Design, names: frozenset[str]) -> Design:
+    def _lowered(self, now: Design, move: _Move) -> Design:
         steps = {axis.name: axis.multiple for axis in self.family.axes if axis.multiple > 1}
 
         def new(name: str, number: int) -> float:
-            if name not in names:
+            if name in move.gone:
+                return 0
+            if name not in move.lower:
                 return number
             if name in self.depths:
-                return max(self.depths[name], number // 2)
+                return max(1, number // 2)
             # A step of less than half a multiple would come back to where it began.
             return min(number * STEP, number - steps.get(name, 0))
 

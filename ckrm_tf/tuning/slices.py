@@ -89,14 +89,8 @@ class SliceScorer:
         self._bases, self._scorer, self._groups = (), None, None
 
     def _score(self, scorer: Scorer, groups: AxisGroups, design: Design) -> float:
-        family, root = self.runner.family, groups.design
-        silent = [
-            path
-            for axis, paths in family.endings(root).items()
-            for path in paths[max(0, design[axis] - 1) :]
-        ]
-        passed = [axis for axis in family.bypasses(root) if design[axis] == 0]
-        return scorer.score(self._widths(groups, design), silent, passed)
+        depths = {axis: design[axis] for axis in self.runner.family.bypasses(groups.design)}
+        return scorer.score(self._widths(groups, design), depths)
 
     def _widths(self, groups: AxisGroups, design: Design) -> Widths:
         """The widths of a design in a network that is as deep as the root.
@@ -104,14 +98,14 @@ class SliceScorer:
         Of a stage that is gone what the shortcut gives is as wide as the model that is cut from.
         """
         family, root = self.runner.family, groups.design
-        passes = {n: b for n, b in family.bypasses(root).items() if design[n] == 0}
-        gone = [axis.name for axis in family.axes if axis.within in passes]
-        as_root = (*gone, *passes, *family.endings(root))
-        widths = groups.widths(design.replace({name: root[name] for name in as_root}))
-        for axis in gone:
+        stages = family.bypasses(root)
+        gone = {name: bypass for name, bypass in stages.items() if design[name] == 0}
+        within = [axis.name for axis in family.axes if axis.within in gone]
+        widths = groups.widths(design.replace({n: root[n] for n in (*within, *stages)}))
+        for axis in within:
             for name in groups[axis]:
                 del widths[name]
-        inner = [axis for bypass in passes.values() for axis in bypass.inner]
+        inner = [axis for bypass in gone.values() for axis in bypass.inner]
         return widths | {name: 1 for axis in inner for name in groups[axis]}
 
     def _at(self, bases: tuple[Design, ...]) -> tuple[Scorer, AxisGroups]:
@@ -120,14 +114,11 @@ class SliceScorer:
             self.release()
             model = self._trained(bases[0])
             self._groups = axis_groups(self.runner.family, model, bases[0])
-            endings = self.runner.family.endings(bases[0]).values()
-            norms = [path for paths in endings for path in paths]
             self._scorer = Scorer(
                 model,
                 self.fit,
                 self.judge,
                 self.labels,
-                norms=norms,
                 bypasses=self.runner.family.bypasses(bases[0]),
             )
             self._bases = bases[:1]

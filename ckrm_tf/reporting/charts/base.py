@@ -45,26 +45,35 @@ SYMBOLS: dict[str, str] = {
 }
 
 # Of lines that stand beside each other: readable on a light and on a dark page.
-SERIES = ("#0072B2", "#C04A00", "#008F66", "#A05A8C", "#7A7A00", "#4E79A7", "#B5566B", "#5E8C31")
+SERIES = (
+    "#0072B2", "#C04A00", "#008F66", "#A05A8C", "#7A7A00", "#4E79A7", "#B5566B", "#5E8C31",
+    "#8C6D1F", "#7272C0",
+)  # fmt: skip
+# Points of the same kinds, which colour alone need not tell apart.
+SERIES_SYMBOLS = (
+    "circle", "square", "diamond", "triangle-up", "cross", "triangle-down", "pentagon",
+    "triangle-left", "star", "triangle-right",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Mark:
-    """Points, or a line, of one kind.
+    """Points, a line, or a band of one kind.
 
     Attributes:
         name: in the legend.
         x, y: numbers, or names of places on the axis; None breaks a line.
         role: see `COLOURS`; "series" takes the next of `SERIES`.
-        low, high: ends of the bar through each point; () for none.
+        low, high: ends of the bar through each point, or edges of a band; () for none.
         text: what is shown of a point when it is pointed at; () for none.
         dashed: of a line.
         listed: stands in the legend.
         thin: of a line that is one of many.
+        step: of a line or band that keeps its height until its next place.
         tone: its place in `SERIES`; None: the next.
     """
 
-    kind: Literal["points", "line"]
+    kind: Literal["points", "line", "band"]
     name: str
     x: tuple[float | str | None, ...]
     y: tuple[float | str | None, ...]
@@ -76,6 +85,7 @@ class Mark:
     listed: bool = True
     tone: int | None = None
     thin: bool = False
+    step: bool = False
 
 
 @dataclass(frozen=True)

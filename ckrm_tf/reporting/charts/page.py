@@ -7,7 +7,7 @@ from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ckrm_tf.reporting.charts.base import COLOURS, DARK, SERIES, SYMBOLS, Chart
+from ckrm_tf.reporting.charts.base import COLOURS, DARK, SERIES, SERIES_SYMBOLS, SYMBOLS, Chart
 
 
 def plotly_script() -> str | None:
@@ -25,6 +25,7 @@ def as_script_data(charts: Iterable[Chart]) -> str:
         "charts": [chart.to_dict() for chart in charts],
         "colours": {"light": COLOURS, "dark": DARK},
         "series": SERIES,
+        "series_symbols": SERIES_SYMBOLS,
         "symbols": SYMBOLS,
     }
     return json.dumps(found, separators=(",", ":")).replace("<", "\\u003c")

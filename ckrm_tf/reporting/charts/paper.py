@@ -12,7 +12,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ckrm_tf.files import write_atomically
-from ckrm_tf.reporting.charts.base import COLOURS, SERIES, Chart, Mark, Scale
+from ckrm_tf.reporting.charts.base import (
+    COLOURS,
+    SERIES,
+    SERIES_SYMBOLS,
+    Chart,
+    Mark,
+    Scale,
+)
 
 _MARKERS = {
     "start": "s",
@@ -23,7 +30,19 @@ _MARKERS = {
     "random": "^",
     "training": ".",
 }
-_SIZES = {"recommended": 11.0, "start": 7.0, "training": 3.0}
+_SERIES_MARKERS = {
+    "circle": "o",
+    "square": "s",
+    "diamond": "D",
+    "triangle-up": "^",
+    "cross": "P",
+    "triangle-down": "v",
+    "pentagon": "p",
+    "triangle-left": "<",
+    "star": "*",
+    "triangle-right": ">",
+}
+_SIZES = {"recommended": 11.0, "start": 7.0, "training": 3.0, "series": 4.0}
 PIXELS_AN_INCH = 160
 # SVG files of equal figures are equal: no date, and names that no random number makes.
 _FIXED: dict[Any, Any] = {"svg.hashsalt": "ckrm-tf", "svg.fonttype": "none"}
@@ -68,7 +87,13 @@ def _draw(axes: Any, chart: Chart, mark: Mark, colour: str) -> None:
     x, y = _values(chart.x, mark.x), _values(chart.y, mark.y)
     if mark.kind == "line":
         style = "--" if mark.dashed else "-"
-        axes.plot(x, y, style, color=colour, label=label, linewidth=0.5 if mark.thin else 1.4)
+        held = {"drawstyle": "steps-post"} if mark.step else {}
+        wide = 0.5 if mark.thin else 1.4
+        axes.plot(x, y, style, color=colour, label=label, linewidth=wide, **held)
+        return
+    if mark.kind == "band":
+        held = {"step": "post"} if mark.step else {}
+        axes.fill_between(x, mark.low, mark.high, color=colour, alpha=0.15, linewidth=0, **held)
         return
     if mark.low:
         # Bars of no length, of networks trained once, would draw their caps.
@@ -84,7 +109,10 @@ def _draw(axes: Any, chart: Chart, mark: Mark, colour: str) -> None:
             alpha=0.6,
             capsize=2,
         )
-    marker = _MARKERS[mark.role]
+    marker = (
+        _MARKERS.get(mark.role)
+        or _SERIES_MARKERS[SERIES_SYMBOLS[(mark.tone or 0) % len(SERIES_SYMBOLS)]]
+    )
     axes.plot(
         x, y, marker, color=colour, label=label, markersize=_SIZES.get(mark.role, 5.0), alpha=0.9
     )

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ckrm_tf.reporting.charts.base import Chart
+from ckrm_tf.reporting.charts.compared import (
+    auc_by_strategy,
+    params_by_cpu,
+    params_by_training,
+)
 from ckrm_tf.reporting.charts.curves import roc_curves
 from ckrm_tf.reporting.charts.layers import lambda_by_layer
 from ckrm_tf.reporting.charts.path import parallel, widths_by_network
@@ -18,6 +23,9 @@ CHARTS: dict[str, Callable[[Record], Chart | None]] = {
     "parallel_coordinates": parallel,
     "lambda_by_layer": lambda_by_layer,
     "roc_curves": roc_curves,
+    "params_by_training": params_by_training,
+    "params_by_cpu": params_by_cpu,
+    "auc_by_strategy": auc_by_strategy,
 }
 
 

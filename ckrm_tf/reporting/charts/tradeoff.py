@@ -6,8 +6,11 @@ from collections.abc import Sequence
 
 from ckrm_tf.judge.select import CONFIRMED_SHARE
 from ckrm_tf.reporting.charts.base import Chart, Mark, Role, Scale
-from ckrm_tf.reporting.record import Record, Tried
+from ckrm_tf.reporting.record import Baseline, Record, Tried
 from ckrm_tf.reporting.words import plural
+
+# The tones before it look like those of start, recommended and front.
+FIRST_TONE = 3
 
 
 def tradeoff(record: Record) -> Chart | None:
@@ -39,6 +42,7 @@ def tradeoff(record: Record) -> Chart | None:
     strategy = record.settings.get("strategy")
     if strategy == "uniform":
         marks = [_renamed(m, "other networks (uniform widths)") for m in marks]
+    marks = [*_baselines(record.baselines), *marks]
     limit = _limit(record, done)
     return Chart(
         name="auc_by_params",
@@ -51,6 +55,11 @@ def tradeoff(record: Record) -> Chart | None:
             + (
                 f" Dashed: {CONFIRMED_SHARE:g} of the margin below the start, the least that holds."
                 if limit
+                else ""
+            )
+            + (
+                " Baselines are networks of searches that no measure guides, by the same recipe."
+                if record.baselines
                 else ""
             )
         ),
@@ -83,6 +92,31 @@ def _points(name: str, role: Role, rows: Sequence[Tried]) -> Mark:
 
 def _renamed(mark: Mark, name: str) -> Mark:
     return Mark(**vars(mark) | {"name": name}) if mark.name == "other networks" else mark
+
+
+def _baselines(networks: Sequence[Baseline]) -> list[Mark]:
+    """The networks of each unguided strategy."""
+    marks = []
+    for tone, name in enumerate(dict.fromkeys(n.strategy for n in networks)):
+        rows = [n for n in networks if n.strategy == name]
+        marks.append(
+            Mark(
+                "points",
+                f"baseline: {name}",
+                tuple(float(n.params) for n in rows),
+                tuple(n.auc for n in rows),
+                role="series",
+                tone=FIRST_TONE + tone,
+                low=tuple(min(n.aucs) for n in rows),
+                high=tuple(max(n.aucs) for n in rows),
+                text=tuple(
+                    f"{name}: {n.text}<br>{n.params:,} parameters, "
+                    f"{plural(len(n.aucs), 'training')}"
+                    for n in rows
+                ),
+            )
+        )
+    return marks
 
 
 def _limit(record: Record, done: Sequence[Tried]) -> Mark | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ckrm_tf.judge.select import CONFIRMED_SHARE
+from ckrm_tf.reporting.baselines import LOOKING
 from ckrm_tf.reporting.checks.base import Answer, cannot_tell, quiet, warns
 from ckrm_tf.reporting.record import Record, Tried
 from ckrm_tf.reporting.words import plural
@@ -9,12 +11,10 @@ from ckrm_tf.tuning.rule import Rule
 
 # Networks that must have held, all of them, before their choice is called idle.
 ENOUGH = 5
-# Strategies that look at the trained networks.
-GUIDED = ("ckrm", "signals", "scores")
 COMPARE = "ckrm-tf compare sets unguided searches beside this one."
 
 
-def lambda_silent(record: Record) -> Answer:
+def no_redundancy(record: Record) -> Answer:
     """R007: whether lambda was nowhere above what the search takes for none."""
     told = [t.redundancy for t in record.trainings if t.redundancy is not None]
     layers = [v for n in (record.start, record.recommended) if n for v in n.lam.values()]
@@ -30,8 +30,8 @@ def lambda_silent(record: Record) -> Answer:
     if most <= tolerance:
         how = "by the scores of slices alone" if _scored(record) else "without it"
         return warns(
-            f"{text} The widths were chosen {how}. It speaks where training lets unneeded kernels "
-            "die: a larger --l1, more --epochs."
+            f"{text} The widths were chosen {how}. Lambda rises where training lets unneeded "
+            "kernels die: a larger --l1, more --epochs."
         )
     return quiet(text)
 
@@ -47,18 +47,47 @@ def random_widths_would_do(record: Record) -> Answer:
     strategy = record.settings.get("strategy", "ckrm")
     if record.kind != "search":
         return cannot_tell("Nothing was searched.")
-    if strategy not in GUIDED:
+    if strategy not in LOOKING:
         return cannot_tell(f"The widths were not guided: the strategy is {strategy}.")
+    if record.baselines and record.smaller and record.margin is not None:
+        return _beside(record, record.margin)
     judged = [t for t in record.tried if t.holds is not None and t.role != "start"]
     if len(judged) < ENOUGH:
         return cannot_tell(
             f"{plural(len(judged), 'network')} beside the start: {ENOUGH} at least are needed."
         )
-    if lambda_silent(record).state == "warns" and not _scored(record):
+    if no_redundancy(record).state == "warns" and not _scored(record):
         return warns(
-            f"Lambda was silent, so the widths are those of a search without it. {COMPARE}"
+            "No width was redundant (R007), so the widths are those of a search without lambda. "
+            f"{COMPARE}"
         )
     return _mattered(judged)
+
+
+def _beside(record: Record, margin: float) -> Answer:
+    """Whether an unguided search has a network as small that keeps to the margin as well."""
+    start, best = record.start, record.recommended
+    if start is None or best is None or start.val_auc is None:
+        return cannot_tell("The start has no AUC to set the baselines beside.")
+    told = ", ".join(
+        f"{sum(b.strategy == name for b in record.baselines)} of {name}"
+        for name in dict.fromkeys(b.strategy for b in record.baselines)
+    )
+    least = start.val_auc.value - CONFIRMED_SHARE * margin
+    rivals = [b for b in record.baselines if b.params <= best.params and b.auc >= least]
+    if rivals:
+        one = min(rivals, key=lambda b: b.params)
+        return warns(
+            f"Of the baselines ({told}), {plural(len(rivals), 'network')} no larger than the "
+            f"recommended one kept to the margin too: the smallest has {one.params:,} parameters, "
+            f"AUC {one.auc:.3f} over {plural(len(one.aucs), 'training')}."
+        )
+    if len(record.baselines) < ENOUGH:
+        return cannot_tell(f"Baselines: {told}. {ENOUGH} networks at least are needed.")
+    return quiet(
+        f"None of the baselines ({told}) is as small as the recommended network and keeps to the "
+        "margin."
+    )
 
 
 def _mattered(judged: list[Tried]) -> Answer:

@@ -13,7 +13,7 @@ CHECKS: tuple[Check, ...] = (
     Check("R004", "Recommendation at the edge of what was tried", space.at_the_edge),
     Check("R005", "A class lost more than the mean", outcome.a_class_lost_more),
     Check("R006", "Test and validation disagree", outcome.test_and_validation_disagree),
-    Check("R007", "Lambda was silent", guidance.lambda_silent),
+    Check("R007", "No width was redundant", guidance.no_redundancy),
     Check("R008", "The start learned little", images.start_learned_little),
     Check("R009", "Random widths might have done", guidance.random_widths_would_do),
     Check("R010", "Trainings failed", outcome.trainings_failed),

@@ -8,7 +8,7 @@ from typing import Literal
 
 from ckrm_tf.reporting.charts.base import Chart
 from ckrm_tf.reporting.checks.base import Answer, Check
-from ckrm_tf.reporting.record import Record
+from ckrm_tf.reporting.record import Kind, Record
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,10 @@ class Section:
         name: its anchor.
         title: its heading.
         make: the blocks; an empty list leaves the part out.
+        kinds: of records that it is a part of.
     """
 
     name: str
     title: str
     make: Callable[[Page], Sequence[Block]]
+    kinds: tuple[Kind, ...] = ("search", "narrow")

@@ -7,14 +7,22 @@
 
   function traces(chart) {
     let next = 0;
-    return chart.marks.map((mark) => {
+    return chart.marks.flatMap((mark) => {
       const tones = dark.matches ? found.colours.dark : found.colours.light;
       const colour = mark.role === "series" ? found.series[(mark.tone === null ? next++ : mark.tone) % found.series.length] : tones[mark.role];
+      const shape = mark.step ? "hv" : "linear";
+      if (mark.kind === "band") {
+        const edge = {
+          type: "scatter", mode: "lines", x: mark.x, legendgroup: mark.name, showlegend: false,
+          hoverinfo: "skip", line: { width: 0, shape: shape, color: colour },
+        };
+        return [{ ...edge, y: mark.low }, { ...edge, y: mark.high, fill: "tonexty", fillcolor: colour + "2b" }];
+      }
       const trace = {
         type: "scatter", name: mark.name, x: mark.x, y: mark.y, showlegend: mark.listed,
-        mode: mark.kind === "line" ? "lines" : "markers", connectgaps: false,
-        line: { color: colour, width: mark.role === "recommended" || mark.role === "start" ? 3 : mark.thin ? 0.6 : 1.6, dash: mark.dashed ? "dash" : "solid" },
-        marker: { color: colour, size: mark.role === "recommended" ? 14 : mark.role === "start" ? 11 : mark.role === "training" ? 5 : 8, symbol: found.symbols[mark.role] || "circle" },
+        mode: mark.kind === "line" ? "lines" : "markers", connectgaps: false, legendgroup: mark.step ? mark.name : "",
+        line: { color: colour, width: mark.role === "recommended" || mark.role === "start" ? 3 : mark.thin ? 0.6 : 1.6, dash: mark.dashed ? "dash" : "solid", shape: shape },
+        marker: { color: colour, size: mark.role === "recommended" ? 14 : mark.role === "start" ? 11 : mark.role === "training" ? 5 : mark.role === "series" ? 7 : 8, symbol: found.symbols[mark.role] || found.series_symbols[(mark.tone || 0) % found.series_symbols.length] },
       };
       if (mark.text.length) {
         trace.text = mark.text;
@@ -75,7 +83,7 @@
 
   function layout(chart, width) {
     const narrow = width < 560;
-    const all = (name) => chart.marks.flatMap((mark) => mark[name]).filter((v) => typeof v === "number" && v > 0);
+    const all = (name) => chart.marks.flatMap((mark) => (name === "y" ? [...mark.y, ...mark.low, ...mark.high] : mark[name])).filter((v) => typeof v === "number" && v > 0);
     const x = axis(chart.x, narrow, all("x"));
     if (chart.x.kind === "names") { x.tickangle = narrow ? -90 : -35; }
     return {
@@ -83,7 +91,7 @@
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { color: style("--text"), family: "system-ui, sans-serif", size: narrow ? 11 : 13 },
       margin: { l: 12, r: 12, t: 8, b: 8 }, xaxis: x, yaxis: axis(chart.y, narrow, all("y")),
-      legend: { orientation: "h", yref: "container", yanchor: "bottom", y: 0, x: 0, font: { size: narrow ? 10 : 12 } },
+      legend: { orientation: "h", traceorder: "normal", yref: "container", yanchor: "bottom", y: 0, x: 0, font: { size: narrow ? 10 : 12 } },
       hoverlabel: { bgcolor: style("--surface"), font: { color: style("--text") }, bordercolor: style("--line") },
       transition: { duration: still.matches ? 0 : 150 },
     };
