@@ -3,6 +3,7 @@
 import os
 import sys
 
+from search.bits import wants_equal_bits
 from search.quiet import import_quietly
 from search.stopping import stop_at_once
 
@@ -13,10 +14,13 @@ os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 # On AMD processors TensorFlow leaves oneDNN off: its own gradient of a wide convolution over small
 # feature maps packs the kernel anew for every image, which is two thirds of a ResNet-50's step.
 # With --deterministic it stays off: see `ckrm_tf.train.deterministic`.
-os.environ.setdefault(
-    "TF_ENABLE_ONEDNN_OPTS",
-    "0" if any(word.startswith("--deterministic") for word in sys.argv) else "1",
-)
+EQUAL_BITS = wants_equal_bits(sys.argv[1:])
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0" if EQUAL_BITS else "1")
+if EQUAL_BITS:
+    # The Cholesky factors of slices have other last bits on another number of threads, from 128
+    # channels on; a worker has one. Read when NumPy is imported.
+    for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
 
 # What Python calls a program while it looks for the module of `python -m search.COMMAND`: the
 # command has begun, and its imports take seconds.

@@ -14,10 +14,12 @@ from ckrm_tf.families.functional import ModelFamily
 from ckrm_tf.models.facts import ModelFacts, as_pixels, probabilities, read_facts
 from ckrm_tf.models.judged import check_above_chance
 from ckrm_tf.models.load import load_model
+from ckrm_tf.models.sent import SentModel
 from ckrm_tf.narrowing.responses import evenly
 from ckrm_tf.stats import macro_auc
 from search.model_file import model_digest, model_path
 from search.settings import Settings
+from search.workers import wanted
 
 # Training images that choose channels and mend.
 IMAGES = 256
@@ -25,11 +27,12 @@ IMAGES = 256
 
 @dataclass(frozen=True)
 class Brought:
-    """A model, what it tells of itself, and a hash of its file."""
+    """A model, what it tells of itself, a hash of its file, and the file for workers."""
 
     model: keras.Model
     facts: ModelFacts
     digest: str
+    sent: SentModel | None = None
 
     def side(self, asked: int | tuple[int, ...] | None) -> int | tuple[int, ...] | None:
         """The side of the images: the model's own, or the one asked for where it takes any."""
@@ -64,6 +67,7 @@ class Brought:
             select=settings.select,
             fresh=settings.from_ == "scratch",
             multiple=settings.multiple,
+            sent=self.sent,
         )
 
 
@@ -80,7 +84,8 @@ def bring(console: Console, settings: Settings) -> Brought:
     model = load_model(path, custom=settings.custom, unsafe=settings.unsafe)
     facts = read_facts(model, pixels=pixel_range(settings.pixels), output=settings.output)
     console.print(f"model     {settings.model}: {facts}", highlight=False, soft_wrap=True)
-    return Brought(model, facts, model_digest(path))
+    sent = SentModel.of(path, settings.custom, settings.unsafe) if wanted(settings) else None
+    return Brought(model, facts, model_digest(path), sent)
 
 
 def pixel_range(text: Any) -> tuple[float, float] | None:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ckrm_tf.errors import CKRMError
-from ckrm_tf.export.files import versions
 from ckrm_tf.families.base import Family
 from ckrm_tf.files import write_atomically
 from ckrm_tf.reporting.collect_compare import STRATEGIES
 from ckrm_tf.reporting.files import read_json
+from ckrm_tf.versions import versions
 from search.compare_final import Found
 from search.compare_rows import make_rows
 from search.compare_tables import Runs, curves, summarise

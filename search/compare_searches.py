@@ -113,7 +113,7 @@ def run_strategy(
     networks = options.budget(name) // settings.seeds
     # Repeats share no training seed, and all strategies of a repeat share theirs.
     mine = replace(settings, seed=settings.seed + repeat * settings.most_seeds)
-    runner.heritage = Heritage(runner, mine.seed)
+    runner.heritage, runner.told = Heritage(runner, mine.seed), set()
     progress.describe = runner.family.describe
     oracle, metrics = make_strategy(name, mine, data, networks)
     scoring = None

@@ -211,7 +211,7 @@ def work_of(slot: Slot) -> str:
     if slot.job is None:
         return f"worker {slot.number} is idle"
     ahead = ", ahead" if slot.job.ahead else ""
-    return f"worker {slot.number}: {slot.job}, epoch {slot.epoch}/{slot.job.epochs}{ahead}"
+    return f"worker {slot.number}: {slot.job}, epoch {slot.epoch}/{slot.job.wanted.epochs}{ahead}"
 
 
 def show_trials(

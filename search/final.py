@@ -150,8 +150,7 @@ def final(
     if distill and (not folds or settings.ggcam):
         received = "--folds 0" if not folds else "a search with --ggcam"
         raise CKRMError("--distill", expected="folds, and no gaze maps", received=received)
-    # What the search took over is not asked for here: its candidates are trained plainly.
-    check_workers(replace(settings, distill=distill, from_="scratch"))
+    check_workers(settings)
     with owned(place):
         _judge(place, settings, pixels, range(first, first + seeds), widths, folds, distill)
 
@@ -188,7 +187,7 @@ def _judge(
     start = family.start
     told = check_room(place, family.cost(start).params, len(ARMS) * seeds * max(1, folds))
     console.print(f"room      {told}", highlight=False)
-    with hired(console, replace(settings, distill=distill, from_="scratch")) as pool:
+    with hired(console, settings) as pool:
         with Progress(console, len(ARMS), margin, seeds) as progress:
             runner = put_to_work(pool, make_runner(settings, data, place, progress), progress)
             if widths is None:

@@ -60,7 +60,8 @@ def _begun(
     """The runners one after the other; where a pool has room, those that follow begin already."""
     ahead: deque[Runner] = deque()
     for runner in runners:
-        runner.expect((design, seed) for design in networks for seed in seeds)
+        for design in networks:
+            runner.expect(((design, seed) for seed in seeds), runner.way_of(design))
         ahead.append(runner)
         while ahead and not (runner.pool is not None and runner.pool.room):
             yield ahead.popleft()

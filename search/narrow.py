@@ -16,7 +16,6 @@ from ckrm_tf import cost, narrow, width_groups
 from ckrm_tf.data import Dataset
 from ckrm_tf.errors import CKRMError, unknown_name
 from ckrm_tf.export import Judge, export_files
-from ckrm_tf.export.files import versions
 from ckrm_tf.export.registry import formats_named
 from ckrm_tf.files import write_atomically
 from ckrm_tf.models.facts import ModelFacts, as_pixels, as_probabilities, probabilities, read_facts
@@ -26,16 +25,24 @@ from ckrm_tf.narrowing.model_cost import ModelCost
 from ckrm_tf.narrowing.responses import evenly
 from ckrm_tf.stats import compare_trained_models, macro_auc
 from ckrm_tf.train.fine_tune import check_taught, fine_tune
+from ckrm_tf.versions import versions
 from search.brought import IMAGES, pixel_range
 from search.cli import main
 from search.console import count, read_images, show_data
 from search.data_flags import data_flags, loader_options
 from search.export_formats import judged_lines, without_examples
 from search.model_file import model_digest, model_path
-from search.narrow_inputs import check_data, check_numbers, listed, new_folder, target
+from search.narrow_inputs import (
+    check_data,
+    check_numbers,
+    check_one_process,
+    listed,
+    new_folder,
+    target,
+    taught,
+)
 from search.report import report_at_end
 from search.session import data_fingerprint
-from search.values import typed
 
 SPLITS = ("test", "val", "none")
 FORMATS = ("keras", "saved_model")
@@ -88,6 +95,8 @@ def narrow_model(
     custom: str | None = None,
     unsafe: bool = False,
     seed: int = 1,
+    workers: int | None = None,
+    cluster: str | None = None,
     **options: Annotated[Any, data_flags],
 ) -> None:
     """Narrow a saved Keras model and export it; with data: mend, fine-tune and judge it too.
@@ -120,6 +129,7 @@ def narrow_model(
         custom: a Python file that defines the model's own layers.
         unsafe: let code inside the model's file run.
         seed: of the order of the images.
+        workers, cluster: refused: the fine-tuning is one training (docs/clusters.md).
         options: of the data; --help lists them.
     """
     console = Console(width=None if Console().is_terminal else 160)
@@ -134,12 +144,10 @@ def narrow_model(
         image_size=image_size,
         seed=seed,
     )
+    check_one_process(workers, cluster)
     to = target(share, params, macs, latency)
     check_data(data, options)
-    distill = typed("--distill", distill, bool)
-    if distill and (data is None or not epochs):
-        received = "no --data" if data is None else "--epochs 0"
-        raise CKRMError("--distill", expected="images to train on", received=received)
+    distill = taught(distill, data, epochs)
     names = [one.name for one in formats_named(listed(formats))]
     if data is None and without_examples(names) != names:
         raise CKRMError("--formats litert-int8", expected="--data with it", received="none")

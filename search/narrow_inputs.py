@@ -11,6 +11,7 @@ from ckrm_tf.errors import CKRMError
 from ckrm_tf.files import first_unused
 from search.data_flags import check_data_flags
 from search.ranges import RANGES, check_ranges
+from search.values import typed
 
 
 def target(
@@ -42,12 +43,31 @@ def check_numbers(margin: float, **values: int | float | None) -> None:
         raise CKRMError("--learning-rate", expected="above 0", received=0)
 
 
+def check_one_process(workers: int | None, cluster: str | None) -> None:
+    """Refuse workers: fine-tuning is one training, and one is not spread."""
+    if cluster is not None or (workers or 1) > 1:
+        raise CKRMError(
+            "--workers and --cluster",
+            expected="a command with several trainings: run, final or compare",
+            received="narrow, whose fine-tuning is one",
+        )
+
+
 def check_data(data: str | None, options: Mapping[str, Any]) -> None:
     """Refuse options of data where there are none, or of another source."""
     if data is not None:
         check_data_flags(data, options)
     elif options:
         raise CKRMError(f"--{next(iter(options))}", expected="--data with it", received="none")
+
+
+def taught(distill: Any, data: str | None, epochs: int) -> bool:
+    """Whether the model as given teaches; refused where nothing is trained."""
+    found: bool = typed("--distill", distill, bool)
+    if found and (data is None or not epochs):
+        received = "no --data" if data is None else "--epochs 0"
+        raise CKRMError("--distill", expected="images to train on", received=received)
+    return found
 
 
 def listed(text: Any) -> list[str]:

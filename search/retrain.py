@@ -27,8 +27,7 @@ def train_all(
     Raises:
         CKRMError: when a training failed.
     """
-    if not way.inherits:
-        runner.expect((design, seed) for seed in seeds)
+    runner.expect(((design, seed) for seed in seeds), way)
     found = [runner.run(design, seed, way=way) for seed in seeds]
     runner.release()
     for training in found:

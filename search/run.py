@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +22,9 @@ from ckrm_tf.store.owner import owned
 from ckrm_tf.train.deterministic import prepare
 from ckrm_tf.tuning.alone import check_alone
 from ckrm_tf.tuning.history import Outcome, outcomes
-from ckrm_tf.tuning.runner import Runner, Wanted
+from ckrm_tf.tuning.runner import Runner
+from ckrm_tf.tuning.wanted import Wanted
+from ckrm_tf.versions import versions
 from search.brought import bring
 from search.cli import main
 from search.console import Progress, count, read_data, show_data, show_trials
@@ -165,8 +166,8 @@ def _hints(settings: Settings, history: list[Outcome], seeds: range) -> Iterator
         (o for o in history[1:] if select.acceptable(o, history, settings.margin)),
         key=lambda o: o.params,
     )
-    yield from ((history[0].design, seed, settings.epochs) for seed in seeds[:2])
-    yield from ((o.design, seed, settings.epochs) for o in good for seed in seeds)
+    yield from (Wanted(history[0].design, seed, settings.epochs) for seed in seeds[:2])
+    yield from (Wanted(o.design, seed, settings.epochs) for o in good for seed in seeds)
 
 
 def finish(
@@ -200,7 +201,7 @@ def finish(
         "trials": trials,
         "trainings": len(runner.journal),
         "settings": settings.fingerprint(),
-        "versions": _versions(),
+        "versions": versions("keras_tuner"),
         "machine": platform.platform(),
     }
     mark = {WEIGHTS: checksum(weights_of(settings, runner, best)[0])}
@@ -250,12 +251,6 @@ def _told(settings: Settings) -> str:
     return (
         f"way       networks {' and '.join(parts)}; what is recommended is trained again {again}\n"
     )
-
-
-def _versions() -> dict[str, str]:
-    # Asked of the modules: TensorFlow's distribution has one of several names.
-    names = ("tensorflow", "jax", "keras", "keras_tuner", "numpy")
-    return {n: sys.modules[n].__version__ for n in names if n in sys.modules}
 
 
 def _describe(family: Family, outcome: Outcome, test_auc: float | None) -> dict[str, Any]:

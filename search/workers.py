@@ -22,9 +22,16 @@ def check_workers(settings: Settings) -> None:
 
     Raises:
         CKRMError: Ray is wanted and not installed; event files that other machines would write; a
-            model of the user's own, which only this process has.
+            share of a GPU for workers that nobody asked for.
     """
-    if not _wanted(settings):
+    if not wanted(settings):
+        if settings.gpus_per_training is not None:
+            raise CKRMError(
+                "--gpus-per-training",
+                expected="--workers of at least 2, or --cluster, beside it",
+                received=f"{settings.gpus_per_training:g} for one process",
+                hint="One process uses the GPUs that TensorFlow sees.",
+            )
         return
     from ckrm_tf.cluster.engine import check_ray  # noqa: PLC0415 - most commands need it not
 
@@ -36,26 +43,12 @@ def check_workers(settings: Settings) -> None:
             received=f"--cluster {settings.cluster}",
             hint="The event files would lie on other machines; --workers writes them here.",
         )
-    if settings.way.inherits:
-        raise CKRMError(
-            "--workers and --cluster",
-            expected="networks that take nothing over from the trained start",
-            received="--distill" if settings.distill else "--from slices",
-            hint="Such a search runs in one process so far.",
-        )
-    if settings.model:
-        raise CKRMError(
-            "--workers and --cluster",
-            expected="a starting network that is trained anew",
-            received=f"--model {settings.model}",
-            hint="A search over a given model runs in one process so far.",
-        )
 
 
 @contextmanager
 def hired(console: Console, settings: Settings) -> Iterator[WorkerPool | None]:
     """The workers that the settings ask for, ended in the end; None where one process does all."""
-    if not _wanted(settings):
+    if not wanted(settings):
         yield None
         return
     from ckrm_tf.cluster.crew import Crew  # noqa: PLC0415 - as above
@@ -97,5 +90,6 @@ def put_to_work(pool: WorkerPool | None, runner: Runner, progress: Progress) -> 
     return runner
 
 
-def _wanted(settings: Settings) -> bool:
+def wanted(settings: Settings) -> bool:
+    """Whether trainings are handed to workers."""
     return settings.cluster is not None or (settings.workers or 1) > 1

@@ -16,17 +16,22 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from given_models import given_family
 
 from ckrm_tf import ResNetFamily, Stage, Widths
+from ckrm_tf.data.folds import folds, search_folds
 from ckrm_tf.store.journal import Journal
 from ckrm_tf.store.record import COMPLETED, FAILED
 from ckrm_tf.store.weights import as_recorded
 from ckrm_tf.train.recipe import Recipe
+from ckrm_tf.train.way import WEIGHT, Way
 from ckrm_tf.tuning.oracle import CKRMOracle
 from ckrm_tf.tuning.registry import strategy
 from ckrm_tf.tuning.rule import Rule
 from ckrm_tf.tuning.setup import Setup
 from ckrm_tf.tuning.tuner import CKRMTuner
+from ckrm_tf.tuning.wanted import Wanted
+from search.final_folds import fold_comparison
 from search.side_by_side import side_by_side
 
 pytestmark = [
@@ -40,6 +45,7 @@ pytestmark = [
 
 WIDTHS = Widths(8, (Stage(1, 8, 8),))
 RECIPE = Recipe(epochs=1, batch_size=16)
+BOTH = Way(distill=WEIGHT, slice=True, share=0.25)
 # Bytes; the least that Ray takes is 75 MiB.
 STORE = 80_000_000
 
@@ -225,6 +231,94 @@ def test_what_comes_is_what_this_process_trains(pool, setup, tmp_path):
     assert abs(seed2.loss - one.loss) > 1e-3 * one.loss
 
 
+def narrower(family):
+    return family.start.replace({"stage1/mid": 4})
+
+
+def test_slices_of_the_start_are_trained_there_as_here(pool, setup, tmp_path):
+    """The journal is in the order of one process, whatever was begun first."""
+    setup = replace(setup, folds=search_folds(setup.data, 2, 1), recipe=replace(RECIPE, epochs=4))
+    design = narrower(setup.family)
+    runners = [runner_in(tmp_path / name, setup, who) for name, who in (("a", pool), ("b", None))]
+    before = len(pool._starts)
+    for runner in runners:
+        runner.heritage.first, runner.note = 1, lambda text: None
+        # Both folds are begun at once, and the starts before.
+        runner.expect([(design, seed) for seed in (3, 2, 1)], BOTH)
+        for seed in (1, 2, 3):
+            runner.run(design, seed, way=BOTH)
+    there, here = (runner.journal.read() for runner in runners)
+    assert [t.key for t in there] == [t.key for t in here]
+    assert [(t.how, t.epochs, t.fold) for t in there] == [
+        *[("plain", 4, 0), ("distilled slice", 1, 0), ("plain", 4, 1), ("distilled slice", 1, 1)],
+        ("distilled slice", 1, 0),
+    ]
+    for one, other in zip(there, here, strict=True):
+        assert one.status == COMPLETED, one.reason
+        assert one.loss == pytest.approx(other.loss, rel=1e-3)
+        assert as_recorded(runners[0].weights_of(one), one)
+    # The start of the other fold hands on something else.
+    assert abs(there[3].loss - there[1].loss) > 1e-3 * there[1].loss
+    # The weights of each start were sent once.
+    assert len(pool._starts) - before == 2
+
+
+def test_without_its_start_a_training_fails_there_as_here(pool, setup, tmp_path):
+    found = []
+    for name, who in (("a", pool), ("b", None)):
+        runner = runner_in(tmp_path / name, setup, who)
+        failed = runner.failed(runner.wanted(setup.family.start, 1), ValueError("no"))
+        runner.journal.append(failed)
+        found.append(runner.run(narrower(setup.family), 1, way=Way(distill=WEIGHT)))
+        assert len(runner.journal.read()) == 2
+    plain = [replace(t, finished="", setup_seconds=0, cpu_seconds=0) for t in found]
+    assert plain[0] == plain[1]
+    assert "the starting network, seed 1" in found[0].reason
+    assert found[0].how == "distilled"
+
+
+def test_taught_networks_are_judged_by_folds_as_in_one_process(pool, setup, tmp_path):
+    """The trainings of `search.final --distill`, without the command around them."""
+    start, candidate = setup.family.start, narrower(setup.family)
+    parts = list(folds(setup.data, 2, 1))
+
+    def judged(name, who):
+        runners = []
+        for number, part in enumerate(parts):
+            place = tmp_path / name / str(number)
+            runners.append(runner_in(place, replace(setup, data=part), who))
+            runners[-1].way, runners[-1].note = Way(distill=WEIGHT), lambda text: None
+        report = fold_comparison(runners, start, candidate, (1,), 0.2)
+        return report, [[t.key for t in runner.journal.read()] for runner in runners]
+
+    (there, keys), (here, expected) = judged("a", pool), judged("b", None)
+    assert keys == expected
+    assert [[how for *_, how in one] for one in keys] == [["plain", "distilled"]] * 2
+    assert (there["folds"], there["images"]) == (here["folds"], here["images"])
+    for arm in ("start", "candidate"):
+        value = here[arm]["macro_auc"]["value"]
+        assert there[arm]["macro_auc"]["value"] == pytest.approx(value, abs=0.02)
+
+
+def test_slices_of_a_given_model_are_trained_there_as_here(pool, setup, tmp_path):
+    """Its file, and that of its own layers, are gone by then."""
+    family = given_family(tmp_path, setup.data)
+    setup = Setup(setup.data, RECIPE, family)
+    design = family.start.replace({family.axes[0].name: 3})
+    there, here = (
+        runner_in(tmp_path / name, setup, who) for name, who in (("a", pool), ("b", None))
+    )
+    one, other = (runner.run(design, 1, way=Way(distill=WEIGHT)) for runner in (there, here))
+    assert one.status == COMPLETED, one.reason
+    assert (one.how, one.params, one.steps) == ("distilled", other.params, other.steps)
+    assert one.loss == pytest.approx(other.loss, rel=1e-3)
+    assert as_recorded(there.weights_of(one), one)
+    # The start is judged here, and sent nowhere.
+    finished = pool.finished
+    assert there.run(family.start, 1).steps == 0
+    assert pool.finished == finished
+
+
 def test_trainings_that_nobody_asked_for_wait_apart(pool, setup, tmp_path):
     said = []
     runner = runner_in(tmp_path, setup, pool, said)
@@ -232,7 +326,7 @@ def test_trainings_that_nobody_asked_for_wait_apart(pool, setup, tmp_path):
     while len(pool.crew.idle()) < 2:
         runner.expect(())
         time.sleep(0.1)
-    runner.hints = iter([(start, seed, 1) for seed in (1, 2, 3)])
+    runner.hints = iter([Wanted(start, seed, 1) for seed in (1, 2, 3)])
     runner.run(start, 1)
     # The second worker has begun seed 2 or 3 meanwhile; what is asked for is in the journal alone.
     assert [t.seed for t in runner.journal.current()] == [1]
@@ -248,26 +342,53 @@ def test_trainings_that_nobody_asked_for_wait_apart(pool, setup, tmp_path):
 
 def test_a_training_that_hangs_is_ended_and_recorded(pool, setup, tmp_path):
     """A process that is stopped answers nothing, not even its own clock."""
-    runner = runner_in(tmp_path, replace(setup, limit=20.0), pool)
+    long = replace(setup, recipe=replace(RECIPE, epochs=60))
+    runner = runner_in(tmp_path, replace(long, limit=20.0), pool)
+    stopped = []
 
-    def stop(slot):
-        os.kill(process(slot), signal.SIGSTOP)
-        return process(slot)
+    def stop(slots):
+        for slot in slots:
+            # Its clock runs from where the worker says that it began.
+            if slot.began is not None and not stopped:
+                os.kill(process(slot), signal.SIGSTOP)
+                stopped.append(process(slot))
 
-    pool.show, pool.grace = Deaths(stop), 1.0
+    pool.show, pool.grace = stop, 1.0
     training = runner.run(setup.family.start, 1)
-    (stopped,), pool.show, pool.grace = pool.show.done, None, 60.0
+    pool.show, pool.grace = None, 60.0
     assert training.status == FAILED
     assert training.limit == 20.0
-    assert "without an answer" in training.reason
+    assert "s without an answer" in training.reason
     ends = time.monotonic() + 10
-    while not gone(stopped):
+    while not gone(stopped[0]):
         assert time.monotonic() < ends
         time.sleep(0.05)
     # With more time it is trained: the next start tries again.
-    more = runner_in(tmp_path, replace(setup, limit=600.0), pool)
+    more = runner_in(tmp_path, replace(long, limit=600.0), pool)
     with pytest.warns(UserWarning, match="it had 20 s"):
         assert more.run(setup.family.start, 1).status == COMPLETED
+
+
+@pytest.mark.parametrize("patience", [600.0, 0.0])
+def test_what_comes_before_the_first_step_does_not_count_as_training(
+    pool, setup, tmp_path, patience
+):
+    """A minute of it by the clock of the pool; with no patience for that, the training is ended."""
+    runner = runner_in(tmp_path, replace(setup, limit=30.0), pool)
+    late = []
+
+    def a_minute_ago(slots):
+        for slot in slots:
+            if slot.job is not None and slot.began is None and slot not in late:
+                slot.since -= 61.0
+                late.append(slot)
+
+    pool.show, pool.grace, pool.patience = a_minute_ago, 30.0, patience
+    training = runner.run(setup.family.start, 1)
+    pool.show, pool.grace, pool.patience = None, 60.0, 600.0
+    assert len(late) == 1
+    assert training.status == (COMPLETED if patience else FAILED), training.reason
+    assert patience or "s before it began, without an answer" in training.reason
 
 
 def test_data_larger_than_the_object_store(pool, setup, tmp_path):

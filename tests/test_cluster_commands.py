@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from ckrm_tf.cluster.guard import MARK, end_all, marked
+from search.bits import wants_equal_bits
 
 needs_ray = pytest.mark.skipif(
     find_spec("ray") is None, reason="the extra `cluster` is not installed"
@@ -47,12 +49,15 @@ def marks() -> set[str]:
 
 
 def begin(out: Path, npz: Path, *more: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "search.run", f"--data={npz}", f"--out={out}", *FLAGS, *more]
+    return command("run", f"--data={npz}", f"--out={out}", *FLAGS, *more)
+
+
+def command(name: str, *words: str) -> subprocess.Popen:
     # What other tests of this process have set would count: the commands set it themselves.
     plain = {k: v for k, v in os.environ.items() if k != "TF_ENABLE_ONEDNN_OPTS"}
     # A session of its own, as a terminal gives one: a Ctrl-C there reaches the whole group.
     return subprocess.Popen(
-        command,
+        [sys.executable, "-m", f"search.{name}", *words],
         cwd=ROOT,
         env=plain,
         stdout=subprocess.PIPE,
@@ -60,6 +65,12 @@ def begin(out: Path, npz: Path, *more: str) -> subprocess.Popen:
         text=True,
         start_new_session=True,
     )
+
+
+def ended(process: subprocess.Popen) -> str:
+    told, _ = process.communicate(timeout=LIMIT)
+    assert process.returncode == 0, told
+    return told
 
 
 def until(process: subprocess.Popen, done, what: str):
@@ -138,6 +149,64 @@ def test_interrupted_killed_and_gone_on_with_it_is_the_search_of_one_process(tmp
     assert ends[0]["recommended"] == ends[1]["recommended"]
 
 
+def journal_of(place: Path) -> list[dict]:
+    return [comparable(line) for line in lines_of(place / "trials.jsonl")]
+
+
+@needs_ray
+@pytest.mark.long
+def test_networks_that_take_over_are_trained_as_in_one_process(tmp_path, npz):
+    """Slices that are taught, over two folds: line by line, bit by bit."""
+    way = ("--distill", "--from=slices", "--folds=2")
+    before = marks()
+    ended(begin(tmp_path / "workers", npz, *way, "--workers=2"))
+    assert nothing_left(marks() - before)
+    ended(begin(tmp_path / "alone", npz, *way))
+    found, expected = (journal_of(tmp_path / name) for name in ("workers", "alone"))
+    assert found == expected
+    assert {"plain", "distilled slice"} == {record["how"] for record in expected}
+    assert len({record["weights"] for record in expected}) == len(expected) > 3
+
+
+@needs_ray
+@pytest.mark.long
+def test_a_given_model_is_searched_as_in_one_process(tmp_path, npz, tiny_data):
+    from given_models import save_given  # noqa: PLC0415 - imports TensorFlow
+
+    path, own = tmp_path / "given.keras", tmp_path / "own.py"
+    save_given(path, own, tiny_data, epochs=100)
+    flags = (f"--model={path}", f"--custom={own}", "--pixels=0,1", "--distill", "--folds=0")
+    ended(begin(tmp_path / "workers", npz, *flags, "--workers=2"))
+    ended(begin(tmp_path / "alone", npz, *flags))
+    found, expected = (journal_of(tmp_path / name) for name in ("workers", "alone"))
+    assert found == expected
+    assert {record["how"] for record in expected} == {"plain", "distilled"}
+    assert len({record["weights"] for record in expected}) == len(expected) > 2
+
+
+@needs_ray
+@pytest.mark.long
+@pytest.mark.parametrize("way", [(), ("--distill",)], ids=["plain", "taught"])
+def test_the_final_comparison_is_that_of_one_process(tmp_path, npz, way):
+    """Of one search, in two copies of its folder: equal trainings, equal figures, equal verdict."""
+    alone, workers = tmp_path / "alone", tmp_path / "workers"
+    ended(begin(alone, npz, "--trials=2", "--confirm=0"))
+    shutil.copytree(alone, workers)
+    flags = ("--seeds=1", "--folds=2", *way)
+    ended(command("final", str(alone), *flags))
+    before = marks()
+    ended(command("final", str(workers), *flags, "--workers=2"))
+    assert nothing_left(marks() - before)
+    for fold in ("fold1", "fold2"):
+        found, expected = (journal_of(p / "folds2" / fold) for p in (workers, alone))
+        assert found == expected
+        assert [record["how"] for record in expected] == ["plain", "distilled" if way else "plain"]
+        assert len({record["weights"] for record in expected}) == 2
+    reports = [json.loads((place / "folds2.json").read_text()) for place in (workers, alone)]
+    assert reports[0] == reports[1]
+    assert reports[0]["start"]["params"] > reports[0]["candidate"]["params"]
+
+
 TEMPORARY = """
 import os, tempfile
 from ckrm_tf.cluster.engine import connected
@@ -197,6 +266,47 @@ def test_without_ray_it_is_one_line_that_says_what_to_install(tmp_path):
         "Install the extra: pip install 'ckrm-tf[cluster]'."
     )
     assert not (tmp_path / "out").exists()
+
+
+THREADS = """
+import hashlib, sys
+sys.argv = sys.argv[1:]
+import search
+import numpy as np
+from scipy import linalg
+a = np.random.default_rng(1).normal(size=(256, 1024))
+print(hashlib.sha256(linalg.cho_factor(a @ a.T)[0].tobytes()).hexdigest())
+"""
+
+
+def test_equal_bits_do_not_hang_on_the_cores():
+    """A worker has one thread of linear algebra; so has the process that it must agree with."""
+    plain = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
+
+    def factor(*words, **variables):
+        code = [sys.executable, "-c", THREADS, "run", *words]
+        done = subprocess.run(
+            code, cwd=ROOT, env=plain | variables, capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
+    assert factor("--deterministic") == factor(OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
+    if (os.cpu_count() or 1) > 1:
+        assert factor("--deterministic") != factor(OPENBLAS_NUM_THREADS="2", MKL_NUM_THREADS="2")
+
+
+def test_the_folder_of_a_search_tells_whether_its_bits_are_equal(tmp_path):
+    """`final` takes no such flag: what the search had holds."""
+    for name, text in (("yes", '{"deterministic": true}'), ("no", '{"deterministic": false}')):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text(text)
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "run.json").write_text("[" * 100_000)
+    assert wants_equal_bits(["--seeds=2", str(tmp_path / "yes")])
+    assert wants_equal_bits([f"--folder={tmp_path / 'yes'}"])
+    assert wants_equal_bits(["--deterministic"])
+    for other in ("no", "bad", "none"):
+        assert not wants_equal_bits([str(tmp_path / other), "--folds=2"])
 
 
 @pytest.fixture

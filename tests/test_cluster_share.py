@@ -10,6 +10,8 @@ from ckrm_tf import CKRMError
 from ckrm_tf.cluster.causes import LONGEST, cause
 from ckrm_tf.cluster.crew import MOST_DEAD, Failures
 from ckrm_tf.cluster.share import LEAST, UNITS, Share, check_gpus, cluster_share, local_share
+from search.settings import load_settings
+from search.workers import check_workers
 
 
 @pytest.mark.parametrize(
@@ -58,6 +60,14 @@ def test_more_gpus_than_there_are_and_parts_of_several_are_refused():
         check_gpus(asked)
     with pytest.raises(CKRMError, match=r"a part of one GPU, or whole ones, received 1\.5"):
         check_gpus(1.5)
+
+
+@pytest.mark.parametrize("flags", [{}, {"workers": 1}])
+def test_a_share_of_a_gpu_needs_workers(flags):
+    settings = load_settings(None, {**flags, "gpus_per_training": 0.5})
+    with pytest.raises(CKRMError, match=r"--gpus-per-training: .*received 0\.5 for one process"):
+        check_workers(settings)
+    check_workers(load_settings(None, flags))
 
 
 def test_a_cluster_with_gpus_gives_one_to_each_training():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import keras
@@ -224,6 +225,37 @@ def test_a_start_that_is_needed_is_trained_before_and_told(searched):
     rows = [(t.design == made.family.start, t.seed, t.fold, t.how) for t in made.journal.read()]
     assert rows == [(True, 1, 0, "plain"), (True, 2, 1, "plain"), (False, 2, 1, "distilled slice")]
     assert [t.epochs for t in made.journal.read()] == [4, 4, 1]
+
+
+def test_a_search_that_goes_on_tells_what_the_first_did(searched, tmp_path):
+    """In the same order, whatever is in the journal already; each start once."""
+    made, _, told = searched
+    (short,) = (t for t in made.journal.read() if t.how == "distilled slice")
+
+    def said_by(lines):
+        journal = tmp_path / str(lines) / "trials.jsonl"
+        journal.parent.mkdir()
+        kept = made.journal.path.read_text().splitlines(keepends=True)[:lines]
+        journal.write_text("".join(kept))
+        shutil.copytree(made.weights_dir, journal.parent / "weights")
+        said, notes = [], []
+        again = runner_of(made.data, made.family, journal.parent, notes)
+        again.on_training = lambda training, new: said.append((training.key, new))
+        again.run(made.family.start, 1)
+        for _ in range(2):
+            again.run(short.design, 2, way=BOTH)
+        return said, notes
+
+    start = [(made.family.start, seed, RECIPE.epochs, "plain") for seed in (1, 2)]
+    for lines in (3, 2):
+        said, notes = said_by(lines)
+        assert said == [
+            *((key, False) for key in start),
+            (short.key, lines < 3),
+            (short.key, False),
+        ]
+        assert not notes
+    assert told
 
 
 def test_each_way_is_a_training_of_its_own(searched):

@@ -18,6 +18,7 @@ from ckrm_tf.store.journal import Journal
 from ckrm_tf.store.record import COMPLETED, FAILED, Training
 from ckrm_tf.train.trainer import predict
 from ckrm_tf.train.way import PLAIN_NAME
+from ckrm_tf.tuning.wanted import Wanted
 from search.console import Progress
 from search.session import data_fingerprint, held_out, make_runner
 from search.settings import load_settings
@@ -100,13 +101,13 @@ def test_workers_are_not_given_what_an_earlier_run_has(before, tiny_data):
         settings, tiny_data, run_folder(before.parent / "now", settings, tiny_data)
     )
     start, jobs = runner.family.start, Jobs()
-    wanted = [(start, seed, 1) for seed in (1, 2)]
+    wanted = [Wanted(start, seed, 1) for seed in (1, 2)]
     jobs.expect(runner, wanted)
-    assert [job.seed for job in jobs.queue] == [2]
+    assert [job.wanted.seed for job in jobs.queue] == [2]
     guessing = Jobs()
     runner.hints = iter(wanted)
     guessing.waiting.append(runner)
-    assert guessing.next().seed == 2
+    assert guessing.next().wanted.seed == 2
     assert guessing.next() is None
 
 

@@ -197,3 +197,11 @@ def test_cost_and_groups_are_printed(folder, capsys):
     assert f"{cost(keras.models.load_model(folder / 'bars.keras')).params:,}" in printed
     main(cost_of, [str(folder / "bars.keras"), "--groups"])
     assert "head: the activation softmax mixes channels" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("flags", [{"workers": 2}, {"cluster": "auto"}])
+def test_one_fine_tuning_is_not_spread(flags):
+    with pytest.raises(CKRMError, match=r"--workers and --cluster: .*narrow, whose fine-tuning"):
+        narrow_model("none.keras", macs=0.5, **flags)
+    with pytest.raises(CKRMError, match=r"none\.keras"):
+        narrow_model("none.keras", macs=0.5, workers=1)

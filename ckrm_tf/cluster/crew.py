@@ -14,8 +14,9 @@ from typing import Any
 
 from ckrm_tf.cluster.causes import cause
 from ckrm_tf.cluster.share import Share
-from ckrm_tf.cluster.worker import Worker, versions
+from ckrm_tf.cluster.worker import Worker
 from ckrm_tf.errors import CKRMError
+from ckrm_tf.versions import difference, versions
 
 # Seconds between two looks at how many there is room for.
 LOOK = 5.0
@@ -37,8 +38,9 @@ class Slot:
         job: what it trains, None while it is idle.
         answer: what will come of that.
         since: when it was given the job (`time.monotonic`).
+        began: when the first step of the job began, None where that is not known.
         epoch: epochs that the job has behind it, as far as is known.
-        asked: the answer to how many they are now.
+        asked: the answer to how far it is now.
     """
 
     number: int
@@ -48,6 +50,7 @@ class Slot:
     job: Any = None
     answer: Any = None
     since: float = 0.0
+    began: float | None = None
     epoch: int = 0
     asked: Any = None
 
@@ -96,7 +99,7 @@ class Crew:
         note: told in a sentence what a user should know.
 
     Attributes:
-        looks: whether a worker can be asked for its epoch while it trains.
+        looks: whether a worker can be asked how far it is while it trains.
     """
 
     ray: Any
@@ -187,15 +190,15 @@ class Crew:
                 expected="the package ckrm-tf and what it needs on every machine of the cluster",
                 received=cause(error),
             ) from error
-        here = versions()
-        for name, number in found.items():
-            if number != here[name]:
-                raise CKRMError(
-                    f"worker {slot.where}: {name}",
-                    expected=f"{here[name]}, as here",
-                    received=number,
-                    hint="All machines of a search need the same versions.",
-                )
+        other = difference(versions(), found)
+        if other is not None:
+            name, own, theirs = other
+            raise CKRMError(
+                f"worker {slot.where}: {name}",
+                expected=f"{own}, as here",
+                received=theirs,
+                hint="All machines of a search need the same versions.",
+            )
         slot.starting, self._failed = None, Failures()
 
     def drop(self, slot: Slot, hangs: bool = False) -> None:
@@ -211,6 +214,20 @@ class Crew:
         if hangs and machine == platform.node():
             with suppress(ProcessLookupError):
                 os.kill(int(number), signal.SIGKILL)
+
+    def look(self, slot: Slot) -> None:
+        """Take in how far a worker is, once it has answered, and ask again."""
+        if not self.looks:
+            return
+        if slot.asked is not None:
+            done, _ = self.ray.wait([slot.asked], timeout=0)
+            if not done:
+                return
+            with suppress(self.ray.exceptions.RayError):
+                slot.epoch, seconds = self.ray.get(slot.asked)
+                if seconds is not None and slot.began is None:
+                    slot.began = time.monotonic() - seconds
+        slot.asked = slot.actor.progress.options(concurrency_group="looks").remote()
 
     def close(self) -> None:
         """End all workers."""

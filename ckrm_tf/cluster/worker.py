@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import tempfile
-from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ckrm_tf.design.design import Design
 from ckrm_tf.store.record import Training
-
-# What must be equal on all machines of a search.
-VERSIONS = ("ckrm-tf", "tensorflow", "keras", "numpy")
-
-
-def versions() -> dict[str, str]:
-    """The versions here of what trains, and of Python."""
-    found = {"python": ".".join(platform.python_version_tuple()[:2])}
-    for name in VERSIONS:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "none"
-    return found
+from ckrm_tf.tuning.wanted import Wanted
+from ckrm_tf.versions import versions
 
 
 class Worker:
@@ -41,6 +29,7 @@ class Worker:
         self.deterministic = deterministic
         self._runner: tuple[str, Any] | None = None
         self._epoch = 0
+        self._began: float | None = None
 
     def ready(self) -> tuple[str, dict[str, str]]:
         """Import what training needs; the name of the machine, and the versions there."""
@@ -49,12 +38,22 @@ class Worker:
         prepare(self.deterministic is not None, self.deterministic or 0)
         return f"{platform.node()}/{os.getpid()}", versions()
 
-    def epoch(self) -> int:
-        """Epochs that the present training has behind it; asked while it runs."""
-        return self._epoch
+    def progress(self) -> tuple[int, float | None]:
+        """How far the present training is; asked while it runs.
+
+        Returns:
+            The epochs that it has behind it, and the seconds since its first step began, None
+            before that.
+        """
+        began = self._began
+        return self._epoch, None if began is None else time.monotonic() - began
 
     def train(
-        self, key: str, setup: Any, design: Design, seed: int, epochs: int
+        self,
+        key: str,
+        setup: Any,
+        wanted: Wanted,
+        start: tuple[int | None, Sequence[Any]] | None = None,
     ) -> tuple[Training, bytes | None]:
         """Train once: the record, and the bytes of the weights where they are kept.
 
@@ -62,16 +61,31 @@ class Worker:
             key: of the setup: it is fetched once while it stays the same.
             setup: a list of one reference to a `ckrm_tf.tuning.setup.Setup`, and whether weights
                 are kept.
-            design, seed, epochs: as for `Runner.run`.
+            wanted: the training.
+            start: for one that takes something over: the first seed of the search
+                (`Heritage.first`), and a list of one reference to the bytes of the weights of the
+                trained start; of none where the family has the start.
         """
         runner = self._runner_of(key, setup[0])
-        self._epoch = 0
-        with tempfile.TemporaryDirectory(prefix="ckrm-worker-") as folder:
-            runner.weights_dir = Path(folder) if setup[1] else None
-            training = runner.attempt(design, seed, epochs)
-            path = runner.weights_path(design, seed, epochs)
-            kept = path is not None and path.is_file()
-            return training, path.read_bytes() if kept and training.weights else None
+        if start is not None:
+            self._take_over(runner, wanted.seed, *start)
+        try:
+            with tempfile.TemporaryDirectory(prefix="ckrm-worker-") as folder:
+                runner.weights_dir = Path(folder) if setup[1] else None
+                training = runner.attempt(*wanted)
+                path = runner.weights_path(*wanted.key)
+                kept = path is not None and path.is_file()
+                return training, path.read_bytes() if kept and training.weights else None
+        finally:
+            self._epoch, self._began = 0, None
+
+    @staticmethod
+    def _take_over(runner: Any, seed: int, first: int | None, weights: Sequence[Any]) -> None:
+        import ray  # noqa: PLC0415 - an extra
+
+        runner.heritage.first = first
+        for reference in weights:
+            runner.heritage.receive(seed, functools.partial(ray.get, reference))
 
     def _runner_of(self, key: str, reference: Any) -> Any:
         if self._runner is None or self._runner[0] != key:
@@ -82,6 +96,9 @@ class Worker:
 
             setup = ray.get(reference)
 
+            def begun(logs: Any) -> None:
+                self._began = time.monotonic()
+
             def told(epoch: int, logs: Any) -> None:
                 self._epoch = epoch + 1
 
@@ -91,7 +108,7 @@ class Worker:
                     # Nothing is recorded here: the record goes to whoever asked.
                     Journal(Path(os.devnull, "none"), setup.family),
                     callbacks=lambda design, seed: [
-                        keras.callbacks.LambdaCallback(on_epoch_end=told)
+                        keras.callbacks.LambdaCallback(on_train_begin=begun, on_epoch_end=told)
                     ],
                 ),
             )

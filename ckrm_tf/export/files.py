@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ import keras
 import numpy as np
 
 from ckrm_tf.errors import CKRMError
-from ckrm_tf.export import litert_int8, saved_model
+from ckrm_tf.export import litert_int8
 from ckrm_tf.export.answers import Check, answers, in_a_line, outputs_of
 from ckrm_tf.export.base import Format
 from ckrm_tf.export.compare import calls_of, difference, examples_of, spread
@@ -25,6 +23,7 @@ from ckrm_tf.export.judge import Judge
 from ckrm_tf.export.plain import in_float32, uncompiled
 from ckrm_tf.export.registry import formats_named
 from ckrm_tf.files import whole_folder
+from ckrm_tf.versions import versions
 
 FACTS_FILE = "export.json"
 # Of an output computed in reduced precision, from the same output in float32.
@@ -179,18 +178,6 @@ def write(one: Format, flat: FlatModel, path: Path, facts: Mapping[str, Any]) ->
             expected=f"a model that the format {one.name} can hold",
             received=in_a_line(error),
         ) from error
-
-
-def versions() -> dict[str, str]:
-    """What an export was made with."""
-    return {
-        "python": platform.python_version(),
-        "ckrm-tf": version("ckrm-tf"),
-        "keras": keras.__version__,
-        "tensorflow": saved_model.tensorflow().__version__,
-        "numpy": np.__version__,
-        "backend": keras.backend.backend(),
-    }
 
 
 def plain_json(metadata: Mapping[str, Any]) -> dict[str, Any]:

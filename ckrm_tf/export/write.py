@@ -30,6 +30,7 @@ from ckrm_tf.families.layout import Layout
 from ckrm_tf.families.resnet import ResNetFamily
 from ckrm_tf.families.widths import Widths
 from ckrm_tf.files import check_unused, whole_folder
+from ckrm_tf.versions import versions
 
 # Of the logarithm of a probability, for each unit of the largest logit; float32 leaves some 1e-6.
 LOG_TOLERANCE = 1e-4
@@ -251,7 +252,7 @@ def _facts(
         "input_shape": list(shape),
         "params": cost.params,
         "macs": cost.macs,
-        "versions": files.versions(),
+        "versions": versions(),
         "metadata": files.plain_json(metadata),
     }
 

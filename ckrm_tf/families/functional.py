@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from ckrm_tf.measures.kernels import ConvolutionKernel
     from ckrm_tf.models.facts import ModelFacts
+    from ckrm_tf.models.sent import SentModel
 
 INNER = "model_as_given"
 
@@ -39,6 +40,9 @@ class ModelFamily(Family):
         fresh: train every network but the model itself from fresh weights.
         multiple: widths are multiples of so many channels.
         freeze: names of layers to leave alone.
+        sent: the model's file, from which another process makes this family; without it the family
+            stays in this one.
+        order: the units of every free group, the most wanted first, where they are known.
 
     Raises:
         CKRMError: a model without a free width, or with several sigmoids.
@@ -57,6 +61,8 @@ class ModelFamily(Family):
         fresh: bool = False,
         multiple: int = 1,
         freeze: Iterable[str] = (),
+        sent: SentModel | None = None,
+        order: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         from ckrm_tf.narrowing.narrower import Narrower  # noqa: PLC0415 - needs Keras
 
@@ -68,9 +74,34 @@ class ModelFamily(Family):
             )
         self.model, self.facts_, self.input_shape = model, facts, input_shape
         self.fresh, self.multiple, self.select = fresh, multiple, select
-        self.narrower = Narrower(model, images=images, freeze=freeze)
+        self.freeze, self.sent = tuple(freeze), sent
+        self.narrower = Narrower(model, images=images, freeze=self.freeze)
         self.channels = self.narrower.channels
+        if order is not None:
+            self.narrower.take_order(order, select)
         self.narrower.order(select)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """The file and what was found on it: sums of floats may differ from process to process.
+
+        Raises:
+            CKRMError: a family that does not know the file of its model.
+        """
+        if self.sent is None:
+            raise CKRMError(
+                f"model {self.model.name}",
+                expected="one whose file is known, for another process",
+                received="one in memory",
+            )
+        options = {
+            "images": self.narrower.evidence.images,
+            "select": self.select,
+            "fresh": self.fresh,
+            "multiple": self.multiple,
+            "freeze": self.freeze,
+            "order": self.narrower.order(self.select),
+        }
+        return _received, (self.sent, self.facts_, self.input_shape, options)
 
     @cached_property
     def start(self) -> Design:
@@ -181,3 +212,13 @@ class ModelFamily(Family):
             "select": self.select,
             "from": "scratch" if self.fresh else "slices",
         }
+
+
+def _received(
+    sent: SentModel,
+    facts: ModelFacts,
+    input_shape: tuple[int, int, int],
+    options: Mapping[str, Any],
+) -> ModelFamily:
+    """The family that another process has sent."""
+    return ModelFamily(sent.load(), facts, input_shape, sent=sent, **options)

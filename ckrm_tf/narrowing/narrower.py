@@ -71,12 +71,16 @@ class Narrower:
 
     def order(self, select: str | None = None) -> dict[str, np.ndarray]:
         """The units of every free group, the most wanted first, by a criterion."""
-        name = select or ("norm" if self.evidence.images is None else "pivot")
+        name = self._criterion(select)
         if name in SELECTORS and SELECTORS[name].images and self.evidence.images is None:
             raise CKRMError(f"select {name}", expected="images", received="none")
         if name not in self._orders:
             self._orders[name] = orders(self.evidence, name)
         return self._orders[name]
+
+    def take_order(self, order: Mapping[str, np.ndarray], select: str | None = None) -> None:
+        """Take over the order that was found on this model in another process."""
+        self._orders[self._criterion(select)] = dict(order)
 
     def at(self, widths: Mapping[str, int], select: str | None = None) -> dict[str, np.ndarray]:
         """The units that stay at these widths."""
@@ -172,6 +176,9 @@ class Narrower:
     def checked(self, keep: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Units given by group, checked; a group that is not named stays whole."""
         return _checked_keep(self.channels, keep)
+
+    def _criterion(self, select: str | None) -> str:
+        return select or ("norm" if self.evidence.images is None else "pivot")
 
     def _timed(
         self, order: Mapping[str, np.ndarray], at: Callable[[float], Widths], share: float

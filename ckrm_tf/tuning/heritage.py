@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import keras
@@ -14,12 +16,14 @@ from ckrm_tf.errors import CKRMError
 from ckrm_tf.narrowing.axis_groups import AxisGroups, axis_groups
 from ckrm_tf.narrowing.narrower import Narrower
 from ckrm_tf.narrowing.responses import evenly
-from ckrm_tf.store.record import COMPLETED
+from ckrm_tf.store.record import COMPLETED, Training
+from ckrm_tf.store.weights import weights_file
 from ckrm_tf.train.batches import scaled
 from ckrm_tf.train.distill import taught_trainer
 from ckrm_tf.train.recipe import Recipe
 from ckrm_tf.train.trainer import Trainer, predict
-from ckrm_tf.train.way import PLAIN_NAME, Way
+from ckrm_tf.train.way import Way
+from ckrm_tf.tuning.wanted import Wanted
 
 if TYPE_CHECKING:
     from ckrm_tf.tuning.runner import Runner
@@ -46,6 +50,7 @@ class Heritage:
 
     def __init__(self, runner: Runner, first: int | None = None) -> None:
         self.runner, self.first = runner, first
+        self._sent: tuple[int, Callable[[], bytes]] | None = None
         self._told: dict[int, np.ndarray] = {}
         self._cut: tuple[int, Design, Narrower, AxisGroups] | None = None
 
@@ -55,18 +60,87 @@ class Heritage:
             return seed
         return self.first + (seed - self.first) % max(1, len(self.runner.folds))
 
-    def prepare(self, seed: int) -> None:
-        """Train the start that hands on to a training with this seed, unless it is known."""
-        runner, teacher = self.runner, self.start_seed(seed)
-        start, whole = runner.family.start, runner.recipe.epochs
-        if runner.family.given(start) or runner.known(start, teacher, whole, PLAIN_NAME):
+    def start_of(self, seed: int) -> Wanted | None:
+        """The training of the start that hands on to one with this seed; None for a given start."""
+        runner = self.runner
+        start = runner.family.start
+        if runner.family.given(start):
+            return None
+        return Wanted(start, self.start_seed(seed), runner.recipe.epochs)
+
+    def prepare(self, seed: int, needed: bool = True) -> None:
+        """Train the start that hands on to a training with this seed, unless it is known.
+
+        Whoever follows the search hears of it once in each process, so that a search that goes on
+        tells what an uninterrupted one does.
+
+        Args:
+            seed: of the training that takes over.
+            needed: that training is not recorded yet; else its start is told of and no more.
+        """
+        runner, start = self.runner, self.start_of(seed)
+        if start is None:
             return
-        fold = runner.fold_of(teacher)
-        of = "" if fold is None else f" on fold {fold + 1}"
-        runner.note(
-            f"the starting network is trained{of}, seed {teacher}: others take over from it"
-        )
-        runner.run(start, teacher)
+        known = runner.journal.find(*start.key)
+        if not needed:
+            if known is not None and start.key not in runner.told:
+                runner.tell(known, False)
+            return
+        if start.key in runner.told and runner.known(*start.key) is not None:
+            return
+        taken = runner.earlier is not None and runner.earlier.has(runner, *start.key)
+        if known is None and not taken:
+            fold = runner.fold_of(start.seed)
+            of = "" if fold is None else f" on fold {fold + 1}"
+            runner.note(
+                f"the starting network is trained{of}, seed {start.seed}: others take over from it"
+            )
+        runner.run(start.design, start.seed)
+
+    def ready(self, seed: int) -> bool:
+        """Whether what hands on to a training with this seed is trained, and its weights sound."""
+        start = self.start_of(seed)
+        if start is None:
+            return True
+        found = self._record(start)
+        kept = self.runner.weights_dir is not None
+        return kept and found is not None and self.runner.has_weights(found)
+
+    def start_weights(self, seed: int) -> Path:
+        """The weights of the start that hands on to a training with this seed.
+
+        Raises:
+            CKRMError: no trained start of this fold.
+        """
+        runner = self.runner
+        start = Wanted(runner.family.start, self.start_seed(seed), runner.recipe.epochs)
+        found, path = self._record(start), runner.weights_path(*start.key)
+        if found is None or path is None or not path.is_file():
+            failed = runner.journal.find(*start.key)
+            reason = None if failed is None else failed.reason
+            raise CKRMError(
+                f"the starting network, seed {start.seed}",
+                expected="a finished training with its weights, which others are taught by",
+                received=reason or ("none" if failed is None or path is None else "no weights"),
+            )
+        return path
+
+    def receive(self, seed: int, weights: Callable[[], bytes]) -> None:
+        """Take over from a start that another process trained.
+
+        Args:
+            seed: of the training that takes over.
+            weights: fetches the bytes of the start's weights, where they are needed.
+        """
+        self._sent = self.start_seed(seed), weights
+
+    def _record(self, start: Wanted) -> Training | None:
+        """Of the trained start, which a pool may have trained before anybody asked."""
+        for journal in (self.runner.journal, self.runner.ahead):
+            found = journal.find(*start.key)
+            if found is not None and found.status == COMPLETED:
+                return found
+        return None
 
     def trainer(
         self, design: Design, recipe: Recipe, data: Dataset, seed: int, way: Way
@@ -129,20 +203,18 @@ class Heritage:
 
     def _start(self, seed: int) -> keras.Model:
         """The trained start of the fold that this seed sees."""
-        runner, teacher = self.runner, self.start_seed(seed)
+        runner = self.runner
         start = runner.family.start
         model = runner.build(start)
         if runner.family.given(start):
             return model
-        found = runner.journal.find(start, teacher, runner.recipe.epochs)
-        path = runner.weights_path(start, teacher)
-        if found is None or found.status != COMPLETED or path is None or not path.is_file():
-            raise CKRMError(
-                f"the starting network, seed {teacher}",
-                expected="a finished training with its weights, which others are taught by",
-                received="none" if found is None or path is None else found.reason or "no weights",
-            )
-        model.load_weights(path)
+        if self._sent is None or self._sent[0] != self.start_seed(seed):
+            model.load_weights(self.start_weights(seed))
+            return model
+        with TemporaryDirectory(prefix="ckrm-start-") as folder:
+            path = weights_file(Path(folder), start, seed)
+            path.write_bytes(self._sent[1]())
+            model.load_weights(path)
         return model
 
 

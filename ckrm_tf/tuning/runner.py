@@ -35,6 +35,7 @@ from ckrm_tf.train.trainer import Trainer
 from ckrm_tf.train.way import PLAIN, PLAIN_NAME, Way
 from ckrm_tf.tuning.heritage import Heritage
 from ckrm_tf.tuning.reuse import Earlier
+from ckrm_tf.tuning.wanted import Wanted
 
 if TYPE_CHECKING:
     from ckrm_tf.tuning.setup import Setup
@@ -44,9 +45,6 @@ SEEN = 256
 # The file of trainings that a pool began ahead, beside the journal.
 AHEAD = "ahead.jsonl"
 
-Wanted = tuple[Design, int, int]
-"""A plain training: network, seed, epochs."""
-
 
 class NoRoomError(CKRMError, FatalError):
     """The disk is full: the search ends, since no further training could be kept."""
@@ -55,7 +53,7 @@ class NoRoomError(CKRMError, FatalError):
 class Pool(Protocol):
     """What trains elsewhere, several at once: `ckrm_tf.cluster.pool.WorkerPool`."""
 
-    def train(self, runner: Runner, design: Design, seed: int, epochs: int) -> None:
+    def train(self, runner: Runner, wanted: Wanted) -> None:
         """Train and hand the outcome to `Runner.take`; returns when that is done."""
 
     def expect(self, runner: Runner, wanted: Iterable[Wanted]) -> None:
@@ -94,6 +92,7 @@ class Runner:
         setup: from which another process makes a runner like this one; a pool needs it.
         hints: trainings that may be asked for later, the likeliest first; a pool begins them where
             it has nothing better to do.
+        told: the trainings that `on_training` has heard of.
     """
 
     def __init__(
@@ -132,6 +131,7 @@ class Runner:
         self.ahead = Journal(self.journal.path.with_name(AHEAD), family)
         self._from_ahead: set[Key] = set()
         self._sound: set[Key] = set()
+        self.told: set[Key] = set()
         self._trainer: tuple[tuple[object, ...], Trainer] | None = None
 
     def build(self, design: Design) -> keras.Model:
@@ -178,23 +178,41 @@ class Runner:
         Raises:
             NoRoomError: the disk is full.
         """
-        if design == self.family.start:
-            way = PLAIN
-        epochs = way.epochs(epochs or self.recipe.epochs)
-        known = self.known(design, seed, epochs, way.how)
-        if known is None and way.inherits:
+        wanted = self.wanted(design, seed, way, epochs)
+        if wanted.way.inherits:
+            # Before the record of this one is looked for, which a pool may have trained ahead.
+            self.heritage.prepare(seed, self.journal.find(*wanted.key) is None)
+        known = self.known(*wanted.key)
+        if known is None and wanted.way.inherits:
             self.heritage.prepare(seed)
-        training = known or self._train(design, seed, epochs, way)
+        training = known or self._train(wanted)
         new = known is None or training.key in self._from_ahead
         self._from_ahead.discard(training.key)
-        if self.on_training is not None:
-            self.on_training(training, new)
+        self.tell(training, new)
         return training
 
-    def expect(self, trainings: Iterable[tuple[Design, int]]) -> None:
-        """Say which plain trainings `run` will be asked for: a pool begins them at once."""
+    def tell(self, training: Training, new: bool) -> None:
+        """Report a training."""
+        self.told.add(training.key)
+        if self.on_training is not None:
+            self.on_training(training, new)
+
+    def expect(self, trainings: Iterable[tuple[Design, int]], way: Way = PLAIN) -> None:
+        """Say which trainings `run` will be asked for: a pool begins them at once.
+
+        Args:
+            trainings: networks and seeds.
+            way: of all but the start.
+        """
         if self.pool is not None:
-            self.pool.expect(self, [(d, seed, self.recipe.epochs) for d, seed in trainings])
+            self.pool.expect(self, [self.wanted(d, seed, way) for d, seed in trainings])
+
+    def wanted(
+        self, design: Design, seed: int, way: Way = PLAIN, epochs: int | None = None
+    ) -> Wanted:
+        """The training that `run` is asked for with these."""
+        way = PLAIN if design == self.family.start else way
+        return Wanted(design, seed, way.epochs(epochs or self.recipe.epochs), way)
 
     def known(self, design: Design, seed: int, epochs: int, how: str) -> Training | None:
         """The journal's record, if it still holds."""
@@ -206,7 +224,7 @@ class Runner:
                 else None
             )
         if found.status == COMPLETED:
-            why = None if self._has_weights(found) else "its weights are not those recorded"
+            why = None if self.has_weights(found) else "its weights are not those recorded"
         elif self.journal.is_new(found):
             why = None
         elif found.retryable:
@@ -225,14 +243,14 @@ class Runner:
         if found is None:
             return None
         new = self.ahead.is_new(found)
-        if not (self._has_weights(found) if found.status == COMPLETED else new):
+        if not (self.has_weights(found) if found.status == COMPLETED else new):
             return None
         self._record(found)
         if new:
             self._from_ahead.add(found.key)
         return found
 
-    def _has_weights(self, training: Training) -> bool:
+    def has_weights(self, training: Training) -> bool:
         """Whether the weights are those of the record; earlier versions recorded no checksum."""
         path = self.weights_of(training)
         if path is None or training.key in self._sound or training.weights is None:
@@ -278,14 +296,14 @@ class Runner:
             )
         return found
 
-    def _train(self, design: Design, seed: int, epochs: int, way: Way) -> Training:
-        if self.pool is not None and not way.inherits and not self.family.given(design):
-            self.pool.train(self, design, seed, epochs)
-            found = self.journal.find(design, seed, epochs)
+    def _train(self, wanted: Wanted) -> Training:
+        if self.pool is not None and not self.family.given(wanted.design):
+            self.pool.train(self, wanted)
+            found = self.journal.find(*wanted.key)
             if found is None:
                 raise CKRMError("pool", expected="a record of the training", received="none")
             return found
-        training = self.attempt(design, seed, epochs, way)
+        training = self.attempt(*wanted)
         self._record(training)
         return self.journal.find(*training.key) or training
 
@@ -299,13 +317,14 @@ class Runner:
             if interrupted(error):
                 raise KeyboardInterrupt from error
             self.release()
-            training = self.failed(design, seed, epochs, error)
+            training = self.failed(Wanted(design, seed, epochs, way), error)
             training = replace(training, setup_seconds=time.perf_counter() - started)
         spent = time.process_time() - cpu
         return replace(training, cpu_seconds=spent, fold=self.fold_of(seed), how=way.how)
 
-    def failed(self, design: Design, seed: int, epochs: int, error: Exception) -> Training:
-        """The record of a plain training that died of `error`."""
+    def failed(self, wanted: Wanted, error: Exception) -> Training:
+        """The record of a training that died of `error`."""
+        design, seed, epochs, way = wanted
         cost = self.family.cost(design)
         return Training(
             design,
@@ -319,6 +338,7 @@ class Runner:
             limit=error.limit if isinstance(error, TimedOutError) else None,
             finished=_now(),
             fold=self.fold_of(seed),
+            how=way.how,
         )
 
     def take(self, training: Training, weights: bytes | None, asked: bool = True) -> None:

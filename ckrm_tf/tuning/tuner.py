@@ -20,8 +20,9 @@ from ckrm_tf.tuning.bounds import design_in
 from ckrm_tf.tuning.history import Outcome, outcomes
 from ckrm_tf.tuning.metrics import trial_metrics
 from ckrm_tf.tuning.oracle import REPEAT, CKRMOracle
-from ckrm_tf.tuning.runner import Runner, Wanted
+from ckrm_tf.tuning.runner import Runner
 from ckrm_tf.tuning.space import FamilyHyperModel
+from ckrm_tf.tuning.wanted import Wanted
 
 # Trainings that are looked ahead, one after the other.
 DEPTH = 3
@@ -135,7 +136,7 @@ class CKRMTuner(keras_tuner.engine.base_tuner.BaseTuner):
         Its other seeds; what the oracle may want next; the seeds that confirm the network which
         would be recommended now; what the oracle may want later; a second seed of the start.
         """
-        yield from ((design, seed, epochs) for seed in seeds[1:])
+        yield from (self._wanted(design, seed, epochs) for seed in seeds[1:])
         if not isinstance(self.oracle, CKRMOracle):
             return
         full, history = self.runner.recipe.epochs, self.oracle.history()
@@ -147,12 +148,16 @@ class CKRMTuner(keras_tuner.engine.base_tuner.BaseTuner):
         for number, step in enumerate(ahead(search, history, design, left, folds or (None,))):
             for other, tries in step:
                 times = tries // len(self.seeds)
-                yield from ((other, seed, full) for seed in self._seeds(times))
+                yield from (self._wanted(other, seed, full) for seed in self._seeds(times))
             if not number:
                 yield from (
-                    (parent, s, full) for parent in self._best(history) for s in self.confirm
+                    Wanted(parent, s, full) for parent in self._best(history) for s in self.confirm
                 )
-        yield from ((family.start, s, full) for s in self.confirm[:2])
+        yield from (Wanted(family.start, s, full) for s in self.confirm[:2])
+
+    def _wanted(self, design: Design, seed: int, epochs: int) -> Wanted:
+        """A training as the search asks for it."""
+        return self.runner.wanted(design, seed, self.runner.way_of(design), epochs)
 
     def _best(self, history: Sequence[Outcome]) -> list[Design]:
         """The network that would be recommended now, where there is one."""

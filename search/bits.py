@@ -1,0 +1,31 @@
+"""Whether a command wants equal bits from equal seeds: settled before NumPy is imported."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+# Bytes of a run.json that is looked into.
+LARGEST = 1_000_000
+
+
+def wants_equal_bits(words: Iterable[str]) -> bool:
+    """Whether the words of a command line ask for it, or name the folder of a search that did.
+
+    Args:
+        words: of the command line.
+    """
+    return any(word.startswith("--deterministic") or _has_them(word) for word in words)
+
+
+def _has_them(word: str) -> bool:
+    place = Path(word.partition("=")[2] or word, "run.json")
+    try:
+        if not place.is_file() or place.stat().st_size > LARGEST:
+            return False
+        found = json.loads(place.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        # The command itself will say what is wrong with it.
+        return False
+    return isinstance(found, dict) and found.get("deterministic") is True
