@@ -12,8 +12,9 @@ One network is trained in full, the starting one. Then, where slices can be scor
    AUC is partly chance and decides nothing alone. The network a little above is trained next, at a
    depth that shrinks as its widths do. Where the first was lost the second is well above: it tells
    what large networks reach. Where no other network is as near, it is a further seed.
-4. Once that is settled, the smallest network that holds is the root of a way of its own: its slices
-   are scored and networks along its way are trained alike.
+4. Once that is settled, or the slices lead no further below what holds, the smallest network that
+   holds is the root of a way of its own: its slices are scored and networks along its way are
+   trained alike. The slices of a deep network say little of one a hundred times smaller.
 5. What is left is tried by the signals alone (`from_signals`), as all of it is where nothing can be
    scored.
 """
@@ -42,6 +43,9 @@ FIRST_DROP = 2.0
 NEAREST = 0.85
 # A step of the way that saves more than this factor has networks put in between.
 WIDE = 2.0
+# A network that holds takes over as the root where it is so much smaller than the root, and the
+# root's slices lead less than that far below it.
+SMALLER, REACH = 4.0, 2.0
 # How far the scores' guess may be off, and when a way is settled, both in halvings.
 GUESS = 2.0
 SETTLED = 0.5
@@ -98,7 +102,7 @@ def _from_scores(
     start = history[0]
     parent = parent_of(history, rule.margin, rule.penalty)
     for root in dict.fromkeys((start.design, parent.design)):
-        answer = _along(root, history, rule, family, running)
+        answer = _along(root, parent, history, rule, family, running)
         if answer is not None:
             return answer
     return None
@@ -106,6 +110,7 @@ def _from_scores(
 
 def _along(
     root: Design,
+    parent: Outcome,
     history: History,
     rule: Rule,
     family: Family,
@@ -121,16 +126,19 @@ def _along(
     places = [s for s in slices if s.params <= NEAREST * outcome.params]
     if not places:
         return None
+    guess = _guess(slices, places, rule)
+    if SMALLER * parent.params <= outcome.params and REACH * guess > parent.params:
+        return None
     known = {o.design: o for o in history}
     trained = [known[s.design] for s in slices if s.design in known]
-    others = [o for o in trained if o is not history[0] and not o.failed]
+    others = [o for o in history[1:] if not o.failed]
     belief = crossing(
         history[0],
         others,
         rule.margin,
         most=outcome.params,
         least=places[-1].params,
-        guess=_guess(slices, places, rule),
+        guess=guess,
         width=GUESS,
     )
     if len(trained) > 1 and belief.spread < SETTLED:
