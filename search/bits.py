@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
+# Flags that name folders of other searches.
+OTHERS = ("--reuse", "-r", "--baselines")
 # Bytes of a run.json that is looked into.
 LARGEST = 1_000_000
 
@@ -16,11 +19,18 @@ def wants_equal_bits(words: Iterable[str]) -> bool:
     Args:
         words: of the command line.
     """
-    return any(word.startswith("--deterministic") or _has_them(word) for word in words)
+    given = list(words)
+    # The value of a flag that names other searches says nothing of this one.
+    own = [
+        word
+        for before, word in zip(["", *given], given, strict=False)
+        if before not in OTHERS and word.partition("=")[0] not in OTHERS
+    ]
+    return any(word.startswith("--deterministic") or _has_them(word) for word in own)
 
 
 def _has_them(word: str) -> bool:
-    place = Path(word.partition("=")[2] or word, "run.json")
+    place = Path(os.path.expanduser(word.partition("=")[2] or word), "run.json")
     try:
         if not place.is_file() or place.stat().st_size > LARGEST:
             return False

@@ -14,6 +14,7 @@ from ckrm_tf.errors import CKRMError
 from ckrm_tf.families.base import Family
 from ckrm_tf.files import write_atomically
 from ckrm_tf.reporting.collect_compare import STRATEGIES
+from ckrm_tf.reporting.collect_rows import JOURNAL
 from ckrm_tf.reporting.files import read_json
 from ckrm_tf.versions import versions
 from search.compare_final import Found
@@ -30,17 +31,19 @@ def begin(folder: Path, options: Options, settings: Settings) -> None:
     """Mark a new run folder as that of a comparison: a summary of no repeat.
 
     Raises:
-        CKRMError: the folder of a search that has ended, whose summary would be lost.
+        CKRMError: the folder of a search, whose summary would be lost.
     """
     known = read_json(folder / SUMMARY)
-    if known is None:
-        _write_summary(folder, options, settings, {})
-    elif STRATEGIES not in known:
+    # A comparison that was begun by version 0.2.0 has no summary yet, but scores by strategy.
+    begun = (folder / JOURNAL).exists() and not any(folder.glob("scores_*.jsonl"))
+    if begun if known is None else STRATEGIES not in known:
         raise CKRMError(
             "--out",
             expected="a new folder, or that of a comparison",
-            received=f"{folder}, whose {SUMMARY} is that of a search",
+            received=f"{folder}, which is that of a search",
         )
+    if known is None:
+        _write_summary(folder, options, settings, {})
 
 
 def make_runs(found: Found, settings: Settings, family: Family) -> Runs:

@@ -30,7 +30,7 @@ def check_search(folder: Path) -> None:
         raise CKRMError(
             "--out",
             expected="a new folder, or that of a search",
-            received=f"{folder}, whose {SUMMARY} is that of a comparison",
+            received=f"{folder}, which is that of a comparison",
         )
 
 

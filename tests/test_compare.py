@@ -454,14 +454,22 @@ def test_the_folder_of_a_search_that_ended_is_no_place_for_a_comparison(flags, t
     # What is there of a comparison stays until the next repeat has ended.
     begin(folder, options, replace(settings, seed=7))
     assert (folder / "summary.json").read_text() == before
-    with pytest.raises(CKRMError, match=r"summary\.json is that of a comparison"):
+    with pytest.raises(CKRMError, match="which is that of a comparison"):
         check_search(folder)
     (folder / "summary.json").write_text('{"recommended": {}}')
     check_search(folder)
     check_search(tmp_path / "new")
-    with pytest.raises(CKRMError, match=r"summary\.json is that of a search"):
+    with pytest.raises(CKRMError, match="which is that of a search"):
         begin(folder, options, settings)
     assert (folder / "summary.json").read_text() == '{"recommended": {}}'
+    # One that was killed before its summary has a journal.
+    (folder / "summary.json").unlink()
+    (folder / "trials.jsonl").write_text("")
+    with pytest.raises(CKRMError, match="which is that of a search"):
+        begin(folder, options, settings)
+    (folder / "scores_ckrm_1.jsonl").write_text("")
+    begin(folder, options, settings)
+    assert (folder / "summary.json").exists()
 
 
 def test_final_uses_seeds_the_search_did_not(finished):

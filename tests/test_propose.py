@@ -198,6 +198,38 @@ def test_a_stage_goes_where_its_slices_lose_nothing_without_it(spare):
         assert all(s.design["stage1/blocks"] and s.design["stage4/blocks"] for s in dear)
 
 
+def test_only_the_moves_in_front_are_scored_anew():
+    def asked(strategy=propose, **changes):
+        world = World(3)
+        world.train(START)
+        world.answer(strategy, replace(RULE, **changes))
+        return [len(request.designs) for request in world.requests[2:]]
+
+    few, every = asked(), asked(front=None)
+    assert sum(few) < sum(every) / 2
+    # What is dealt out at random is asked for together.
+    assert sum(asked(NoisyPropose(1))) > sum(every) / 2
+
+
+def test_the_network_that_holds_takes_over_where_slices_lead_no_further():
+    def roots(need=None):
+        # Slices of the start lose far sooner than networks that are trained.
+        world = World(1, need=need)
+        world.score = lambda base, design: max(
+            0.5, 0.97 - (0.3 if base == START else 0.03) * world.missing(design)
+        )
+        for _ in range(4):
+            world.train(world.answer().design)
+        return list(dict.fromkeys(request.bases[0] for request in world.requests))
+
+    found = roots()
+    assert found[0] == START
+    assert len(found) > 1
+    assert all(4 * params(root) <= params(START) for root in found[1:])
+    # What holds is not so much smaller that its slices could tell more.
+    assert roots({n: round(0.7 * START[n]) for n in WIDTHS}) == [START]
+
+
 def test_a_family_without_bypasses_keeps_its_stages():
     family = VGGFamily((8, 16), (1, 1), (16, 16, 1), 3)
     assert not family.bypasses(family.start)

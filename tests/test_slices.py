@@ -19,7 +19,7 @@ from ckrm_tf.train.recipe import Recipe
 from ckrm_tf.train.way import Way
 from ckrm_tf.tuning.answers import NotScorableError, Score
 from ckrm_tf.tuning.runner import Runner
-from ckrm_tf.tuning.slices import SliceScorer, dealt_out
+from ckrm_tf.tuning.slices import SliceScorer, _kinds, dealt_out
 
 WIDTHS = Widths(4, (Stage(1, 6, 12),))
 
@@ -106,6 +106,29 @@ def test_dealt_out_scores_are_the_same_numbers_elsewhere():
     assert all(sorted(f) == scores for f in found)
     assert len(found) > 1
     assert dealt_out(scores, 3, 1) == dealt_out(scores, 3, 1)
+
+
+def test_scores_are_dealt_out_among_moves_of_one_kind():
+    scores, kinds = [1.0, 2.0, 3.0, 4.0, 5.0], ["widths", "stage", "widths", "stage", "blocks"]
+    found = {tuple(dealt_out(scores, number, 1, kinds)) for number in range(20)}
+    assert found == {(a, b, 4 - a, 6 - b, 5) for a in (1, 3) for b in (2, 4)}
+    family = ResNetFamily(Widths(4, (Stage(3, 6, 12), Stage(1, 6, 12))), (16, 16, 1), 3)
+    whole = family.start
+    designs = [
+        whole.replace({"stage1/mid": 4}),
+        whole.replace({"stage1/blocks": 1}),
+        family.checked(whole.replace({"stage2/blocks": 0})),
+    ]
+    assert _kinds(family, designs) == ["widths", "blocks", "stage"]
+    assert _kinds(family, designs[:1]) == ["widths"]
+
+
+def test_scores_of_an_earlier_version_are_made_anew(tmp_path):
+    path = tmp_path / "scores.jsonl"
+    ScoreBook(path).add(Score((A,), (A, B)), [0.9, 0.8])
+    assert len(ScoreBook(path).known) == 2
+    path.write_text(path.read_text().replace('"schema": 2', '"schema": 1'))
+    assert ScoreBook(path).known == {}
 
 
 def test_a_stage_that_is_gone_is_passed(trained, tmp_path, tiny_data):

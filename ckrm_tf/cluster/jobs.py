@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ckrm_tf.errors import CKRMError
@@ -53,6 +53,21 @@ class Job:
     def __str__(self) -> str:
         design, seed = self.wanted.design, self.wanted.seed
         return f"{self.runner.family.describe(design)}, seed {seed}"
+
+
+class _Hints(Iterator[Wanted]):
+    """Guesses, of which those that were looked at may be put back."""
+
+    def __init__(self, hints: Iterator[Wanted]) -> None:
+        self._hints = hints
+        self._back: deque[Wanted] = deque()
+
+    def __next__(self) -> Wanted:
+        return self._back.popleft() if self._back else next(self._hints)
+
+    def put_back(self, kept: Sequence[Wanted]) -> None:
+        """They come next, in this order."""
+        self._back.extendleft(reversed(kept))
 
 
 class Jobs:
@@ -138,6 +153,8 @@ class Jobs:
         """The first guess that can begin, or the start that one takes over from."""
         kept: list[Wanted] = []
         found = None
+        if not isinstance(runner.hints, _Hints):
+            runner.hints = _Hints(runner.hints)
         for wanted in self._guesses(runner):
             job = Job(runner, wanted, ahead=True)
             start = job.start
@@ -152,7 +169,7 @@ class Jobs:
                 break
             if len(kept) == MOST_KEPT:
                 break
-        runner.hints = itertools.chain(kept, runner.hints)
+        runner.hints.put_back(kept)
         if found is not None:
             self.all[found.key] = found
         return found

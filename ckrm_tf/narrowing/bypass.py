@@ -1,4 +1,4 @@
-"""Slices of lower depth: what is linear in what the blocks that go gave, the shortcut gives."""
+"""Slices of lower depth: a shortcut takes over the linear part of what the blocks that go gave."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Bypass:
     """A stage of residual blocks whose first has a shortcut with weights.
 
     A network with fewer blocks is trained to do without the others. In a slice the shortcut, a 1x1
-    convolution, does so: what the blocks that go added is regressed on what the stage reads. Of a
-    stage that goes altogether nothing but the shortcut is left: the next kernels of a network
-    without the stage may take any linear function of what the stage read.
+    convolution, does so: what the blocks that go added is regressed on what the stage reads. A
+    stage that goes altogether keeps the shortcut alone: the next kernels of a network without the
+    stage may take any linear function of what the stage read.
 
     Attributes:
         conv: path of the shortcut's convolution.

@@ -180,7 +180,8 @@ class Scorer:
         """Build a mended slice as a Keras model and compute later scores in it, at its cost.
 
         Scores stay what they were, to rounding: the choice of channels, the Gram matrices and the
-        ridge are still those of the model as it was given. Wider slices are out of reach then.
+        ridge are still those of the model as it was given. Wider slices are out of reach then, and
+        a stage that is gone passes through as many channels as the slice has.
 
         Returns:
             The slice, which is `model` from now on.

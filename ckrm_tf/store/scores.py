@@ -11,14 +11,15 @@ from ckrm_tf.errors import CKRMError
 from ckrm_tf.store.lines import append_line, whole_lines
 from ckrm_tf.tuning.answers import Score
 
-# Of a line of the file.
-SCHEMA = 1
+# Of a line of the file. Slices of lower depth were not mended before 2.
+SCHEMA = 2
 
 
 class ScoreBook:
     """The scores of a search in an append-only JSON-lines file.
 
-    A line cut short by a crash is passed over: those slices are scored again.
+    A line cut short by a crash is passed over: those slices are scored again. So are those of
+    earlier versions, whose scores of slices of lower depth were others.
 
     Args:
         path: the file; it need not exist. None keeps the scores in memory.
@@ -60,7 +61,9 @@ class ScoreBook:
     def _read(self, path: Path) -> None:
         for number, line in whole_lines(path):
             try:
-                self._put(json.loads(line))
+                found = json.loads(line)
+                if found["schema"] >= SCHEMA:
+                    self._put(found)
             except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
                 raise CKRMError(
                     f"{path.name}, line {number}",

@@ -2,10 +2,11 @@
 
 Along a way every network is a part of the one before, so the loss of AUC against the starting
 network falls with size: 0 down to some size, then a straight line over the logarithm of the
-parameters. Where it crosses the accepted loss, how steep it is there, the start's true AUC and the
-scatter of trainings are unknown; every training tells something of all four. One training that
-was unlucky then moves the guess by as much as it should, and no more (Waeber, Frazier, Henderson,
-"Bisection search with noisy responses", SIAM J. Control Optim. 51, 2013).
+parameters. Networks of other ways are taken to lose as much at their size. Where the line crosses
+the accepted loss, how steep it is there, the start's true AUC and the scatter of trainings are
+unknown; every training tells something of all four. One training that was unlucky then moves the
+guess by as much as it should, and no more (Waeber, Frazier, Henderson, "Bisection search with noisy
+responses", SIAM J. Control Optim. 51, 2013).
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def crossing(
 
     Args:
         start: the starting network's outcome.
-        others: those of networks along the way.
+        others: those of other networks, along the way or not: size is what counts.
         margin: the accepted loss of AUC.
         most: parameters of the largest network that may be the crossing.
         least: of the smallest.

@@ -31,8 +31,6 @@ HARMLESS = 0.2
 # A stage goes where that loses no more than this share of the margin. A network trained anew makes
 # up for narrow widths better than its slice does, for a stage that it lacks no better.
 WHOLE_STAGE = 0.5
-# So many moves are scored anew before the best of them is taken.
-FRONT = 2
 # Cut from a slice of its own once its multiply-adds are down to this share: scores cost less then.
 REBASE = 0.5
 # With more widths than this, those of a stage are tried together.
@@ -164,14 +162,17 @@ class _Descent:
                 fresh.update(new)
             return wanted
 
-        wanted = seen(move for move in moves if move not in self.loss)
+        every = self.rule.front is None
+        wanted = seen(move for move in moves if every or move not in self.loss)
         if wanted is not None:
             return wanted
         together = self._together(now, moves, seen)
         if together is not None:
             return together
         while moves:
-            front = sorted(moves, key=lambda move: self._price(move, now, moves[move]))[:FRONT]
+            front = sorted(moves, key=lambda move: self._price(move, now, moves[move]))[
+                : self.rule.front
+            ]
             stale = [move for move in front if move not in fresh]
             if not stale:
                 if not self._dear(front[0]):

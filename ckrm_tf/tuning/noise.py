@@ -39,7 +39,8 @@ class NoisyPropose:
         """See `propose`."""
         shuffled = [self._shuffled(i, outcome) for i, outcome in enumerate(history)]
         scores = history.scores if isinstance(history, History) else None
-        return propose(History(shuffled, scores), rule, family, running)
+        # What is scored alone cannot be dealt out: all moves of a place are asked for together.
+        return propose(History(shuffled, scores), replace(rule, front=None), family, running)
 
     def _shuffled(self, index: int, outcome: Outcome) -> Outcome:
         names = sorted(outcome.signals)

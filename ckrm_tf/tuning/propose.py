@@ -8,7 +8,7 @@ One network is trained in full, the starting one. Then, where slices can be scor
 1. The measure's own word, the widths that are needed, is the first shape, if its slice holds.
 2. From there the way leads down by the scores of mended slices (`descent`), without training.
 3. The smallest network of the way whose slice still holds is the guess of where the loss of AUC
-   reaches what is accepted, and all trainings along the way correct it together (`crossing`): one
+   reaches what is accepted, and all trainings correct it together (`crossing`): one
    AUC is partly chance and decides nothing alone. The network a little above is trained next, at a
    depth that shrinks as its widths do. Where the first was lost the second is well above: it tells
    what large networks reach. Where no other network is as near, it is a further seed.

@@ -30,6 +30,8 @@ class Rule:
         level: take parameters from the heaviest stages first; else every width shrinks alike.
         penalty: weight of the redundancy in the objective, which names the parent of the next
             networks among those of nearly equal size.
+        front: how many moves of a way are scored anew at each place, by the losses seen last; None
+            for all.
         repeats: the most seeds that a network of the search is trained with; 1 takes every AUC at
             its word.
     """
@@ -45,15 +47,17 @@ class Rule:
     level: bool = True
     repeats: int = 3
     penalty: float = 0.0
+    front: int | None = 2
 
     def __post_init__(self) -> None:
         for step in (self.bold, self.keep, *self.gentle):
             if not 0 < step < 1:
                 raise CKRMError("rule: a step", expected="a factor between 0 and 1", received=step)
-        if not min(self.margin, self.penalty) >= 0 or min(self.floor, self.repeats) < 1:
+        counts = (self.floor, self.repeats, 1 if self.front is None else self.front)
+        if not min(self.margin, self.penalty) >= 0 or min(counts) < 1:
             raise CKRMError(
                 "rule",
-                expected="margin >= 0, penalty >= 0, floor >= 1 and repeats >= 1",
+                expected="margin >= 0, penalty >= 0, floor, repeats and front >= 1",
                 received=self,
             )
 

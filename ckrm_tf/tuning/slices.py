@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from ckrm_tf.data.dataset import Dataset, Split
 from ckrm_tf.design.design import Design
 from ckrm_tf.errors import CKRMError
+from ckrm_tf.families.base import Family
 from ckrm_tf.narrowing.axis_groups import AxisGroups, axis_groups
 from ckrm_tf.narrowing.responses import evenly
 from ckrm_tf.narrowing.scorer import Scorer
@@ -79,7 +80,8 @@ class SliceScorer:
                 f"slices cannot be scored, so signals decide: {error}"
             ) from error
         if self.dealt is not None:
-            scores = dealt_out(scores, len(self.book.known), self.dealt)
+            kinds = _kinds(self.runner.family, asked.designs)
+            scores = dealt_out(scores, len(self.book.known), self.dealt, kinds)
         self.book.add(asked, scores, round(time.process_time() - began, 3))
         if self.on_score is not None:
             self.on_score(asked, scores)
@@ -95,7 +97,7 @@ class SliceScorer:
     def _widths(self, groups: AxisGroups, design: Design) -> Widths:
         """The widths of a design in a network that is as deep as the root.
 
-        Of a stage that is gone what the shortcut gives is as wide as the model that is cut from.
+        A stage that is gone keeps the width that it has in the model that is cut from.
         """
         family, root = self.runner.family, groups.design
         stages = family.bypasses(root)
@@ -157,7 +159,35 @@ class SliceScorer:
         return model
 
 
-def dealt_out(scores: list[float], number: int, seed: int) -> list[float]:
-    """The same scores in another order: for the ablation that knows no width."""
-    order = np.random.default_rng((seed, number)).permutation(len(scores))
-    return [scores[i] for i in order]
+def dealt_out(
+    scores: list[float], number: int, seed: int, kinds: list[str] | None = None
+) -> list[float]:
+    """The same scores in another order: for the ablation that knows no width.
+
+    Args:
+        scores: of one request.
+        number: of the request; another number, another order.
+        seed: of the order.
+        kinds: of each score; scores are dealt out among those of one kind.
+    """
+    rng, found = np.random.default_rng((seed, number)), list(scores)
+    kinds = kinds or [""] * len(scores)
+    for kind in dict.fromkeys(kinds):
+        places = [place for place, own in enumerate(kinds) if own == kind]
+        for place, other in zip(places, rng.permutation(places), strict=True):
+            found[place] = scores[other]
+    return found
+
+
+def _kinds(family: Family, designs: Sequence[Design]) -> list[str]:
+    """Whether each design lacks a stage that others have, or blocks, or widths alone."""
+    depths = [axis.name for axis in family.axes if axis.kind == "depth"]
+    most = {name: max(design[name] for design in designs) for name in depths}
+
+    def kind(design: Design) -> str:
+        lower = [name for name in depths if design[name] < most[name]]
+        if any(design[name] == 0 for name in lower):
+            return "stage"
+        return "blocks" if lower else "widths"
+
+    return [kind(design) for design in designs]
