@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from ckrm_tf.judge.select import CONFIRMED_SHARE
 from ckrm_tf.reporting.charts.base import Chart, Mark, Role, Scale
@@ -70,21 +71,27 @@ def tradeoff(record: Record) -> Chart | None:
     )
 
 
-def _places(rows: Sequence[Tried]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _places(rows: Sequence[Tried | Baseline]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(float(t.params) for t in rows), tuple(sum(t.aucs) / len(t.aucs) for t in rows)
 
 
-def _points(name: str, role: Role, rows: Sequence[Tried]) -> Mark:
+def _points(
+    name: str,
+    role: Role,
+    rows: Sequence[Tried | Baseline],
+    called: Callable[[Any], str] = lambda t: f"network {t.number}",
+    tone: int | None = None,
+) -> Mark:
     return Mark(
         "points",
         name,
         *_places(rows),
         role=role,
+        tone=tone,
         low=tuple(min(t.aucs) for t in rows),
         high=tuple(max(t.aucs) for t in rows),
         text=tuple(
-            f"network {t.number}: {t.text}<br>{t.params:,} parameters, "
-            f"{plural(len(t.aucs), 'training')}"
+            f"{called(t)}: {t.text}<br>{t.params:,} parameters, {plural(len(t.aucs), 'training')}"
             for t in rows
         ),
     )
@@ -97,25 +104,9 @@ def _renamed(mark: Mark, name: str) -> Mark:
 def _baselines(networks: Sequence[Baseline]) -> list[Mark]:
     """The networks of each unguided strategy."""
     marks = []
-    for tone, name in enumerate(dict.fromkeys(n.strategy for n in networks)):
+    for tone, name in enumerate(dict.fromkeys(n.strategy for n in networks), start=FIRST_TONE):
         rows = [n for n in networks if n.strategy == name]
-        marks.append(
-            Mark(
-                "points",
-                f"baseline: {name}",
-                tuple(float(n.params) for n in rows),
-                tuple(n.auc for n in rows),
-                role="series",
-                tone=FIRST_TONE + tone,
-                low=tuple(min(n.aucs) for n in rows),
-                high=tuple(max(n.aucs) for n in rows),
-                text=tuple(
-                    f"{name}: {n.text}<br>{n.params:,} parameters, "
-                    f"{plural(len(n.aucs), 'training')}"
-                    for n in rows
-                ),
-            )
-        )
+        marks.append(_points(f"baseline: {name}", "series", rows, lambda n: n.strategy, tone))
     return marks
 
 
