@@ -374,7 +374,11 @@ def test_what_comes_before_the_first_step_does_not_count_as_training(
     pool, setup, tmp_path, patience
 ):
     """A minute of it by the clock of the pool; with no patience for that, the training is ended."""
-    runner = runner_in(tmp_path, replace(setup, limit=30.0), pool)
+    # What is to be ended must not come back meanwhile.
+    recipe = RECIPE if patience else replace(RECIPE, epochs=200)
+    runner = runner_in(tmp_path, replace(setup, recipe=recipe, limit=30.0), pool)
+    # Long enough after the last look that the pool looks at once, before the first step.
+    time.sleep(1.1)
     late = []
 
     def a_minute_ago(slots):
