@@ -1,1 +1,1 @@
-"""Numbered checks of a run, each explained in docs/checks.md."""
+"""Numbered checks of a run, each with a page in docs/checks."""

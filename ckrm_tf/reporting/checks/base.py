@@ -29,7 +29,7 @@ class Check:
     """One check of a record.
 
     Attributes:
-        code: its number for good, which is its anchor in docs/checks.md.
+        code: its number for good, which names its page in docs/checks.
         title: what is wrong where it warns.
         judge: reads the record, changes nothing.
     """
@@ -41,7 +41,7 @@ class Check:
     @property
     def page(self) -> str:
         """Where it is explained, in the repository."""
-        return f"docs/checks.md#{self.code.lower()}"
+        return f"docs/checks/{self.code.lower()}.md"
 
 
 def warns(text: str) -> Answer:

@@ -29,7 +29,7 @@ def checks(page: Page) -> list[Block]:
     return [
         Table(
             "checks",
-            "Each check is explained in docs/checks.md of the repository, under its number.",
+            "Each check has a page in docs/checks of the repository, under its number.",
             ("check", "answer", "what it is about", "why"),
             tuple((c.code, a.state, c.title, a.text) for c, a in found),
             prose=(3,),
