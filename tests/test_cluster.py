@@ -98,8 +98,8 @@ def pool(machines):
     from ckrm_tf.cluster.pool import WorkerPool  # noqa: PLC0415
     from ckrm_tf.cluster.share import Share  # noqa: PLC0415
 
-    notes = []
-    with WorkerPool(Crew(machines.ray, Share(), 2, note=notes.append), note=notes.append) as found:
+    notes, share = [], Share(own=tuple(sorted(os.sched_getaffinity(0))))
+    with WorkerPool(Crew(machines.ray, share, 2, note=notes.append), note=notes.append) as found:
         found.notes = notes
         yield found
 
@@ -338,6 +338,18 @@ def test_trainings_that_nobody_asked_for_wait_apart(pool, setup, tmp_path):
     assert ahead
     assert 1 not in ahead
     check(tmp_path, runner, [(start, seed) for seed in (1, 3, 2)])
+
+
+def test_a_worker_keeps_to_its_cores(pool, setup, tmp_path):
+    runner_in(tmp_path, setup, pool).run(setup.family.start, 1)
+    slots, own = pool.crew.slots, os.sched_getaffinity(0)
+    assert sorted(slot.place for slot in slots) == [0, 1]
+    for slot in [slot for slot in slots if slot.starting is None]:
+        mine = set(pool.crew.share.cores(slot.place, 2))
+        assert mine < own or len(own) == 1
+        # All threads: those of TensorFlow came after the worker was told.
+        for thread in os.listdir(f"/proc/{process(slot)}/task"):
+            assert os.sched_getaffinity(int(thread)) == mine
 
 
 def test_a_training_that_hangs_is_ended_and_recorded(pool, setup, tmp_path):

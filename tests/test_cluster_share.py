@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -113,3 +116,44 @@ def test_workers_that_die_together_are_one_failure(size):
     for number in range(1, size + 1):
         alone.died(number, number)
     assert alone.count == size
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 5, 8, 11])
+@pytest.mark.parametrize("own", [(0,), (0, 1), (2, 3, 5, 7, 11), tuple(range(8))])
+def test_workers_divide_the_cores_among_them(workers, own):
+    parts = [Share(own=own).cores(place, workers) for place in range(workers)]
+    assert all(parts)
+    assert {core for part in parts for core in part} == set(own)
+    sizes = [len(part) for part in parts]
+    assert max(sizes) - min(sizes) <= 1
+    # None is given twice, unless there are fewer than workers.
+    assert sum(sizes) == max(len(own), workers)
+    assert Share().cores(0, workers) == ()
+
+
+def test_workers_with_more_threads_than_cores_are_crowded():
+    assert [Share(threads=n).crowded for n in range(1, LEAST + 2)] == [True] * (LEAST - 1) + [
+        False
+    ] * 2
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_threads_of_tensorflow_do_not_spin_where_they_are_told_so(told):
+    """In a process of its own: TensorFlow reads it once."""
+    code = f"""
+from ckrm_tf.cluster.cores import without_spinning
+if {told}:
+    without_spinning()
+import tensorflow as tf
+from tensorflow.python.eager import context
+tf.config.threading.set_intra_op_parallelism_threads(2)
+tf.linalg.matmul(tf.ones((64, 64)), tf.ones((64, 64)))
+config = context.context().config
+print(config.experimental.disable_thread_spinning, config.intra_op_parallelism_threads)
+"""
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    # What public calls set stays.
+    assert done.stdout.split() == [str(told), "2"]

@@ -32,6 +32,7 @@ class Slot:
 
     Attributes:
         number: from 1; a worker that takes the place of a dead one has its own.
+        place: from 0, the lowest that was free.
         actor: Ray's handle.
         starting: the answer that says it is ready, None once it is.
         where: the machine and process, once it is ready.
@@ -44,6 +45,7 @@ class Slot:
     """
 
     number: int
+    place: int
     actor: Any
     starting: Any
     where: str = ""
@@ -138,8 +140,15 @@ class Crew:
         """Make the workers that are missing."""
         size = self.size()
         while len(self.slots) < size:
-            actor = self._make.remote(self.share.environment(), self.deterministic)
-            self.slots.append(Slot(next(self._numbers), actor, actor.ready.remote()))
+            taken = {slot.place for slot in self.slots}
+            place = next(place for place in itertools.count() if place not in taken)
+            actor = self._make.remote(
+                self.share.environment(),
+                self.deterministic,
+                self.share.cores(place, size),
+                spins=not self.share.crowded,
+            )
+            self.slots.append(Slot(next(self._numbers), place, actor, actor.ready.remote()))
 
     def size(self) -> int:
         """How many workers there should be now; at least one, so that a cluster may grow."""

@@ -28,11 +28,19 @@ class Share:
         cpus: cores.
         gpus: GPUs: a part of one, or a whole number.
         threads: of TensorFlow.
+        own: the cores of this machine that its workers divide among them, so that none waits for
+            another's; empty where the system places them.
     """
 
     cpus: float = 1
     gpus: float = 0
     threads: int = 1
+    own: tuple[int, ...] = ()
+
+    @property
+    def crowded(self) -> bool:
+        """Whether a worker has more threads than cores: one that waits must not spin then."""
+        return self.threads < LEAST
 
     def environment(self) -> dict[str, str]:
         """The variables of a worker."""
@@ -44,6 +52,19 @@ class Share:
             # Several workers, and the command itself, may share one GPU.
             "TF_FORCE_GPU_ALLOW_GROWTH": "true",
         }
+
+    def cores(self, place: int, workers: int) -> tuple[int, ...]:
+        """The cores of one of so many workers, those of place 0 first.
+
+        >>> [Share(own=(0, 1, 4, 5, 6)).cores(place, 2) for place in range(2)]
+        [(0, 1), (4, 5, 6)]
+        >>> [Share(own=(0, 1)).cores(place, 3) for place in range(3)]
+        [(0,), (1,), (0,)]
+        """
+        if workers >= len(self.own):
+            return self.own and (self.own[place % len(self.own)],)
+        first, end = (i * len(self.own) // workers for i in (place, place + 1))
+        return self.own[first:end]
 
     def fit(self, resources: Mapping[str, float]) -> int:
         """How many trainings there is room for on a machine with these resources.
@@ -74,7 +95,8 @@ def local_share(workers: int, gpus: float, asked: float | None) -> Share:
     share = _part(workers, int(gpus)) if asked is None else asked
     if share > gpus:
         raise CKRMError("--gpus-per-training", expected=f"at most {gpus:g}", received=share)
-    found = Share(1, share, max(1, _cores() // workers))
+    own = _cores()
+    found = Share(1, share, max(1, len(own) // workers), own)
     room = found.fit({"CPU": workers, "GPU": gpus})
     if room < workers:
         raise CKRMError(
@@ -106,6 +128,8 @@ def _part(workers: int, gpus: int) -> float:
     return UNITS // -(-workers // gpus) / UNITS
 
 
-def _cores() -> int:
+def _cores() -> tuple[int, ...]:
     """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        return tuple(sorted(os.sched_getaffinity(0)))
+    return tuple(range(os.cpu_count() or 1))

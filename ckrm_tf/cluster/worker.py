@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ckrm_tf.cluster.cores import keep_to, without_spinning
 from ckrm_tf.store.record import Training
 from ckrm_tf.tuning.wanted import Wanted
 from ckrm_tf.versions import versions
@@ -22,11 +23,21 @@ class Worker:
     Args:
         environment: variables that are read when TensorFlow is imported, which is later.
         deterministic: the seed of a search that wants equal bits from equal seeds, or None.
+        cores: that it keeps to; none: wherever the system puts it.
+        spins: whether its threads spin before they sleep.
     """
 
-    def __init__(self, environment: Mapping[str, str], deterministic: int | None = None) -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        deterministic: int | None = None,
+        cores: Sequence[int] = (),
+        *,
+        spins: bool = True,
+    ) -> None:
         os.environ.update(environment)
-        self.deterministic = deterministic
+        keep_to(cores)
+        self.deterministic, self.spins = deterministic, spins
         self._runner: tuple[str, Any] | None = None
         self._epoch = 0
         self._began: float | None = None
@@ -36,6 +47,8 @@ class Worker:
         from ckrm_tf.train.deterministic import prepare  # noqa: PLC0415 - after the environment
 
         prepare(self.deterministic is not None, self.deterministic or 0)
+        if not self.spins:
+            without_spinning()
         return f"{platform.node()}/{os.getpid()}", versions()
 
     def progress(self) -> tuple[int, float | None]:
