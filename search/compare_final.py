@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from ckrm_tf.data import Dataset
+from ckrm_tf.design.design import Design
 from ckrm_tf.reporting.comparison import GUIDED
+from ckrm_tf.reporting.words import plural
 from ckrm_tf.store.opened import log_opening
 from ckrm_tf.store.record import Training
+from ckrm_tf.train.way import PLAIN
 from ckrm_tf.tuning.history import Outcome, outcomes
 from search.compare_rows import trials_of
 from search.compare_tables import spread_of
@@ -66,7 +69,9 @@ def confirm_all(
 
     The smallest of many networks that pass once is the one chance favoured most, all the more the
     more were tried. From the smallest on, each is trained with every seed until the mean validation
-    AUC of one keeps to half the margin of the starting network's, trained with the same seeds.
+    AUC of one keeps to half the margin of the starting network's. Its mean is over the same seeds
+    and its trainings in all repeats: one bar for all, since three trainings of it scatter by as
+    much as the half margin.
 
     Args:
         found: trainings by strategy and repeat.
@@ -75,13 +80,19 @@ def confirm_all(
         pool: trains the seeds of a network at once.
 
     Returns:
-        Plain values: the seeds, and by strategy and budget the designs, parameters and
-        multiply-accumulates of each repeat.
+        Plain values: the seeds, validation AUC of the start's other trainings, and by strategy and
+        budget the designs, parameters and multiply-accumulates of each repeat.
     """
     held: dict[str, Any] = {name: {} for name in found}
     with Progress(console, None, settings.margin, len(seeds)) as progress, progress.confirming():
         runner = make_runner(settings, data, folder / FOLDER, progress)
         put_to_work(pool, runner, progress)
+        known = _known(settings, runner.family.start, found, seeds)
+        console.print(
+            f"bar       the start's {len(seeds)} new seed(s) and {plural(len(known), 'training')} "
+            "of the searches",
+            highlight=False,
+        )
         for name, repeats in found.items():
             for budget in budgets[name]:
                 title = f"{name}, {budget} trainings: {len(seeds)} new seed(s)"
@@ -90,7 +101,7 @@ def confirm_all(
                 for trainings in repeats:
                     within = begun_within(trainings, budget, settings.epochs, settings.seeds)
                     history = history_of(settings, within)
-                    best.append(confirmed(runner, history, seeds, settings.margin))
+                    best.append(confirmed(runner, history, seeds, settings.margin, known))
                 cost = [runner.family.cost(design) for design in best]
                 records = [runner.family.to_record(design) for design in best]
                 held[name][budget] = {
@@ -98,7 +109,19 @@ def confirm_all(
                     "params": spread_of(c.params for c in cost),
                     "macs": spread_of(c.macs for c in cost),
                 }
-    return {"seeds": list(seeds), "strategies": held}
+    return {"seeds": list(seeds), "known": known, "strategies": held}
+
+
+def _known(settings: Settings, start: Design, found: Found, seeds: Sequence[int]) -> list[float]:
+    """Validation AUC of the start's trainings in the searches, each seed once."""
+    whole = PLAIN.mark(settings.epochs)
+    trainings = (t for repeats in found.values() for repeat in repeats for t in repeat)
+    aucs = {
+        t.seed: t.val_auc
+        for t in trainings
+        if t.design == start and (t.how, t.epochs) == whole and t.seed not in seeds
+    }
+    return [auc for auc in aucs.values() if auc is not None]
 
 
 def finish(

@@ -53,7 +53,11 @@ def retrained(runner: Runner, outcome: Outcome, seeds: Sequence[int]) -> Outcome
 
 
 def confirmed(
-    runner: Runner, history: Sequence[Outcome], seeds: Sequence[int], margin: float
+    runner: Runner,
+    history: Sequence[Outcome],
+    seeds: Sequence[int],
+    margin: float,
+    known: Sequence[float] = (),
 ) -> Design:
     """The smallest network of a search that holds over the seeds, the starting one if none does.
 
@@ -65,6 +69,8 @@ def confirmed(
         history: of the search, the starting network first.
         seeds: trained for each network looked at.
         margin: loss of mean validation AUC that is accepted.
+        known: validation AUC of other trainings of the starting network. Nothing chose them by it,
+            so they set the bar as well. Without folds alone.
     """
 
     def again(outcome: Outcome) -> Outcome:
@@ -72,7 +78,10 @@ def confirmed(
         return found if len(found.aucs) == len(seeds) else replace(found, aucs=())
 
     # Both networks are trained with every seed in the end, so the start is too before it judges.
-    return select.recommend([again(history[0]), *history[1:]], margin, again)[1].design
+    start = again(history[0])
+    if start.aucs and not start.folds:
+        start = replace(start, aucs=(*start.aucs, *known))
+    return select.recommend([start, *history[1:]], margin, again)[1].design
 
 
 def probabilities(

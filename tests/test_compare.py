@@ -490,6 +490,11 @@ def test_what_holds_over_new_seeds_is_a_network_that_was_acceptable(finished):
     rows = read_rows(finished)
     assert set(held["seeds"]).isdisjoint(int(r["seed"]) for r in rows)
     assert list(held["strategies"]) == STRATEGIES
+    # The start's trainings in the searches, each seed once: strategies share them.
+    first = rows[0]["widths"]
+    started = {r["seed"]: float(r["val_auc"]) for r in rows if r["widths"] == first}
+    assert sorted(held["known"]) == pytest.approx(sorted(started.values()))
+    assert len(rows) > len(started)
     for name, budgets in held["strategies"].items():
         assert list(budgets) == ["3"]
         good = {
@@ -566,6 +571,17 @@ def test_confirmed_passes_over_the_lucky(aucs, expected, tmp_path, tiny_data):
     sizes = {out: training(out, 0.9).design for out in aucs}
     runner = recorded(tmp_path / "trials.jsonl", tiny_data, aucs)
     found = confirmed(runner, outcomes(runner.journal.read()), (1, 2), 0.02)
+    assert found == sizes[expected]
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"), [((), 32), ((0.88,), 16), ((0.9, 0.9), 32), ((0.95, 0.95, 0.95), 64)]
+)
+def test_all_trainings_of_the_start_set_the_bar(known, expected, tmp_path, tiny_data):
+    aucs = {64: 0.9, 32: 0.891, 16: 0.884}
+    sizes = {out: training(out, 0.9).design for out in aucs}
+    runner = recorded(tmp_path / "trials.jsonl", tiny_data, aucs)
+    found = confirmed(runner, outcomes(runner.journal.read()), (1, 2), 0.02, known)
     assert found == sizes[expected]
 
 
