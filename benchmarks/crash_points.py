@@ -2,13 +2,15 @@
 
     python -m benchmarks.crash_points --points 1000
     python -m benchmarks.crash_points --points 50 --commands
+    python -m benchmarks.crash_points --points 20 --workers 2
 
 A process that has imported TensorFlow, and computed nothing with it, forks one child for each
 start; the child runs the command on real files. An audit hook counts what Python opens for
 writing, renames, makes and removes in the run folder, and the child kills itself (SIGKILL) just
 before its n-th; every third child is killed from outside after a random time instead, which also
 falls into the writing of HDF5 and of SavedModels. With --commands each start is a new process, as
-a user starts it, killed after a random time.
+a user starts it, killed after a random time; with --workers it is the driver of so many workers,
+which must end with it, as must their Ray.
 
 After each kill: every line of the journal that was whole is still there, byte for byte; no training
 is recorded twice; the networks are those that an uninterrupted search proposed, with the same
@@ -29,6 +31,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,6 +50,8 @@ os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
 
 # Seconds after which a start is taken to hang, and kills from the start to the end of one search.
 HANGS, CHAIN = 300.0, 12
+# Of the environment of a command and all that it starts, and seconds in which those end after it.
+TOKEN, ENDS = "CKRM_CRASH_POINTS", 60.0
 
 
 def make_data(path: Path) -> None:
@@ -61,13 +66,14 @@ def make_data(path: Path) -> None:
 
 @dataclass
 class Start:
-    """One start of the command: how it ended, and how many writes it made."""
+    """One start of the command: how it ended, its writes, and the processes that outlived it."""
 
     status: int
     seconds: float
     hung: bool = False
     writes: int = 0
     killed: bool = False
+    left: tuple[str, ...] = ()
 
 
 def kill_at(folder: Path, number: int | None, counter: Callable[[], object]) -> None:
@@ -132,12 +138,36 @@ def _reap(pid: int) -> int | None:
 
 def spawned(words: list[str], folder: Path, number: int | None, after: float | None) -> Start:
     """Start the command as a user does."""
-    began = time.monotonic()
+    began, token = time.monotonic(), f"{TOKEN}={os.getpid()}.{time.monotonic_ns()}"
+    name, value = token.split("=")
     with (folder.parent / "screen.log").open("w") as screen:
         process = subprocess.Popen(
-            [sys.executable, "-m", "search.run", *words], stdout=screen, stderr=screen
+            [sys.executable, "-m", "search.run", *words],
+            stdout=screen,
+            stderr=screen,
+            env=os.environ | {name: value},
         )
-        return waited(process.poll, process.kill, began, after)
+        start = waited(process.poll, process.kill, began, after)
+    ends = time.monotonic() + ENDS
+    while (left := bearing(token)) and time.monotonic() < ends:
+        time.sleep(0.5)
+    for pid in left:
+        with suppress(OSError):
+            words_of = (Path("/proc") / str(pid) / "cmdline").read_bytes().split(b"\0")
+            start.left += (b" ".join(words_of).decode(errors="replace")[:200],)
+            os.kill(pid, signal.SIGKILL)
+    return start
+
+
+def bearing(token: str) -> list[int]:
+    """The processes that have this in their environment."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        # One may have ended meanwhile.
+        with suppress(OSError):
+            if token.encode() in (place / "environ").read_bytes().split(b"\0"):
+                found.append(int(place.name))
+    return found
 
 
 def waited(
@@ -185,6 +215,7 @@ class Tally:
     seed: int
     counts: Counter[str] = field(default_factory=Counter)
     leftovers: list[str] = field(default_factory=list)
+    processes: list[str] = field(default_factory=list)
 
     def look(self, before: Found, folder: Path, reference: Found) -> Found:
         """Compare a folder with what it held before the last start, and with the reference."""
@@ -195,6 +226,11 @@ class Tally:
         self.counts["other proposals"] += not same
         self.counts["other weights"] += same and now.weights != reference.weights[: len(now.keys)]
         return now
+
+    def stayed(self, start: Start) -> None:
+        """Count the processes that outlived a start."""
+        self.counts["processes left"] += len(start.left)
+        self.processes += start.left
 
     def ended(self, folder: Path, start: Start, reference: Path) -> None:
         """Compare a search that was left alone with the uninterrupted one."""
@@ -210,12 +246,15 @@ class Tally:
 
 BAD = (
     *("lost", "repeated", "unreadable folders", "hangs", "other proposals"),
-    *("other weights", "other ends", "leftovers"),
+    *("other weights", "other ends", "leftovers", "processes left"),
 )
 
 
-def measure(points: int, *, commands: bool = False, seed: int = 0, verbose: bool = False) -> Tally:
+def measure(
+    points: int, *, commands: bool = False, workers: int = 1, seed: int = 0, verbose: bool = False
+) -> Tally:
     """Kill searches so many times; what came of it."""
+    commands = commands or workers > 1
     starter = spawned if commands else forked
     rng, tally = random.Random(seed), Tally(seed)
     if not commands:
@@ -226,9 +265,12 @@ def measure(points: int, *, commands: bool = False, seed: int = 0, verbose: bool
         make_data(place / "data.npz")
 
         def words(folder: Path) -> list[str]:
-            return ["--data", str(place / "data.npz"), "--out", str(folder), *WORDS]
+            many = ["--workers", str(workers)] if workers > 1 else []
+            return ["--data", str(place / "data.npz"), "--out", str(folder), *WORDS, *many]
 
-        whole = starter(words(place / "whole"), place / "whole", None, None)
+        # In one process: the number of workers changes nothing.
+        alone = words(place / "whole")[: len(WORDS) + 4]
+        whole = starter(alone, place / "whole", None, None)
         if whole.status:
             raise RuntimeError((place / "screen.log").read_text())
         reference = Found.of(place / "whole")
@@ -241,24 +283,27 @@ def measure(points: int, *, commands: bool = False, seed: int = 0, verbose: bool
             while left and tally.counts["kills"] < points:
                 left -= 1
                 by_time = commands or left % 3 == 0
-                # A start that goes on has less to do than the first.
-                after = rng.uniform(0, whole.seconds / 2) if by_time else None
+                # A start that goes on has less to do than the first; workers take their time.
+                most = whole.seconds if workers > 1 else whole.seconds / 2
+                after = rng.uniform(0, most) if by_time else None
                 at = None if by_time else rng.randrange(1, max(2, whole.writes // 2))
                 start = starter(words(folder), folder, at, after)
                 tally.counts["kills"] += start.killed
                 tally.counts["hangs"] += start.hung
+                tally.stayed(start)
                 found = tally.look(found, folder, reference)
                 if not start.killed:
                     tally.counts["unreadable folders"] += start.status != 0
                     break
             start = starter(words(folder), folder, None, None)
             tally.counts["hangs"] += start.hung
+            tally.stayed(start)
             tally.counts["searches"] += 1
             tally.look(found, folder, reference)
             tally.ended(folder, start, place / "whole")
             if verbose:
                 told = {name: tally.counts[name] for name in ("kills", "searches", *BAD)}
-                print(told, *tally.leftovers, flush=True)
+                print(told, *tally.leftovers, *tally.processes, flush=True)
                 if start.status:
                     print((place / "screen.log").read_text()[-2000:], flush=True)
     return tally
@@ -268,10 +313,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="See the head of this file.")
     parser.add_argument("--points", type=int, default=1000)
     parser.add_argument("--commands", action="store_true")
+    parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     began = time.monotonic()
-    tally = measure(given.points, commands=given.commands, seed=given.seed, verbose=True)
+    tally = measure(**vars(given), verbose=True)
     print(json.dumps(dict(tally.counts) | {"seconds": round(time.monotonic() - began)}))
     raise SystemExit(any(tally.counts[name] for name in BAD))
 

@@ -9,6 +9,9 @@ from pathlib import Path
 
 # Flags that name folders of other searches.
 OTHERS = ("--reuse", "-r", "--baselines")
+FLAG = "--deterministic"
+# How a setting is told no (`search.values`, which is not imported this early).
+NO = ("false", "no", "off", "0")
 # Bytes of a run.json that is looked into.
 LARGEST = 1_000_000
 
@@ -26,7 +29,11 @@ def wants_equal_bits(words: Iterable[str]) -> bool:
         for before, word in zip(["", *given], given, strict=False)
         if before not in OTHERS and word.partition("=")[0] not in OTHERS
     ]
-    return any(word.startswith("--deterministic") or _has_them(word) for word in own)
+    asked = any(
+        word.partition("=")[0] == FLAG and (word.partition("=")[2] or after).lower() not in NO
+        for word, after in zip(given, [*given[1:], ""], strict=False)
+    )
+    return asked or any(map(_has_them, own))
 
 
 def _has_them(word: str) -> bool:

@@ -16,6 +16,7 @@ import pytest
 
 from ckrm_tf.cluster.guard import MARK, end_all, marked
 from search.bits import wants_equal_bits
+from search.values import typed
 
 needs_ray = pytest.mark.skipif(
     find_spec("ray") is None, reason="the extra `cluster` is not installed"
@@ -305,6 +306,11 @@ def test_the_folder_of_a_search_tells_whether_its_bits_are_equal(tmp_path):
     assert wants_equal_bits(["--seeds=2", str(tmp_path / "yes")])
     assert wants_equal_bits([f"--folder={tmp_path / 'yes'}"])
     assert wants_equal_bits(["--deterministic"])
+    for value in ("true", "on", "False", "no", "off", "0", "yes", "1"):
+        asked = typed("--deterministic", value, bool)
+        assert wants_equal_bits([f"--deterministic={value}"]) == asked
+        assert wants_equal_bits(["--trials=2", "--deterministic", value, "--folds", "2"]) == asked
+    assert wants_equal_bits(["--deterministic", "--folds=0"])
     for other in ("no", "bad", "none"):
         assert not wants_equal_bits([str(tmp_path / other), "--folds=2"])
 
