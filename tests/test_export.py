@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -254,3 +258,38 @@ def test_further_formats_are_compared_too(tmp_path, pixels, model, monkeypatch):
     assert not (tmp_path / "bad").exists()
     with pytest.raises(CKRMError, match="saved_model and keras among them"):
         export_model(model, tmp_path / "bad", formats=("keras",), **arguments)
+
+
+def test_the_fresh_process_ends_with_the_one_that_asks(tmp_path):
+    """Killed, so that it can end nothing itself."""
+    place = tmp_path / "number"
+    code = f"""
+from pathlib import Path
+from ckrm_tf.export.flat import FlatModel
+from ckrm_tf.export.fresh import run_fresh
+tell = "open(path, 'w').write(str(os.getpid()))"
+reader = "def read(path): " + tell + "; threading.Event().wait()"
+run_fresh("a file", Path({str(place)!r}), FlatModel(None, (), ()), [], reader)
+"""
+    asking = subprocess.Popen([sys.executable, "-c", code])
+    ends = time.monotonic() + 120
+    while not (place.exists() and place.read_text()):
+        assert asking.poll() is None
+        assert time.monotonic() < ends
+        time.sleep(0.1)
+    fresh_one = int(place.read_text())
+    assert runs(fresh_one)
+    asking.kill()
+    asking.wait()
+    ends = time.monotonic() + 20
+    while runs(fresh_one):
+        assert time.monotonic() < ends
+        time.sleep(0.1)
+
+
+def runs(number):
+    """Whether a process has not ended."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False

@@ -16,10 +16,15 @@ from ckrm_tf.export.flat import FlatModel
 
 TIMEOUT_SECONDS = 900
 
-# Blocking the package's name proves that the file needs nothing of it. `{reader}` defines
-# `read(path)`, which returns a function from arrays by name to arrays by name.
+# Blocking the package's name proves that the file needs nothing of it. Standard input ends with the
+# process that asks, and this one with it. `{reader}` defines `read(path)`, which returns a function
+# from arrays by name to arrays by name.
 PROCESS = """
-import sys
+import os, sys, threading
+def follow():
+    os.read(0, 1)
+    os._exit(1)
+threading.Thread(target=follow, daemon=True).start()
 sys.modules["ckrm_tf"] = None
 import numpy as np
 {reader}
@@ -64,10 +69,12 @@ def run_fresh(
             np.savez(Path(exchange, f"in{number}.npz"), **given)  # type: ignore[arg-type]
         code = PROCESS.format(reader=reader, more=more)
         command = [sys.executable, "-P", "-c", code, str(path), exchange, str(len(calls))]
+        stdin, held = os.pipe()
         try:
             done = subprocess.run(
                 [*command, *arguments],
                 env=env,
+                stdin=stdin,
                 cwd=exchange,
                 capture_output=True,
                 text=True,
@@ -80,6 +87,9 @@ def run_fresh(
                 expected=f"an answer within {TIMEOUT_SECONDS} s",
                 received="none",
             ) from error
+        finally:
+            os.close(stdin)
+            os.close(held)
         if done.returncode:
             raise CKRMError(
                 f"reading {what} in a fresh process",
