@@ -38,6 +38,8 @@ from typing import Any
 
 import numpy as np
 
+from ckrm_tf.cluster.guard import marked
+
 WORDS = [
     "--trials", "3", "--filters", "4", "--growth", "1", "--blocks", "1", "--epochs", "1",
     "--batch-size", "4", "--confirm", "0", "--floor", "2", "--margin", "0.99",
@@ -138,18 +140,17 @@ def _reap(pid: int) -> int | None:
 
 def spawned(words: list[str], folder: Path, number: int | None, after: float | None) -> Start:
     """Start the command as a user does."""
-    began, token = time.monotonic(), f"{TOKEN}={os.getpid()}.{time.monotonic_ns()}"
-    name, value = token.split("=")
+    began, mark = time.monotonic(), f"{os.getpid()}.{time.monotonic_ns()}"
     with (folder.parent / "screen.log").open("w") as screen:
         process = subprocess.Popen(
             [sys.executable, "-m", "search.run", *words],
             stdout=screen,
             stderr=screen,
-            env=os.environ | {name: value},
+            env=os.environ | {TOKEN: mark},
         )
         start = waited(process.poll, process.kill, began, after)
     ends = time.monotonic() + ENDS
-    while (left := bearing(token)) and time.monotonic() < ends:
+    while (left := marked(mark, TOKEN)) and time.monotonic() < ends:
         time.sleep(0.5)
     for pid in left:
         with suppress(OSError):
@@ -157,17 +158,6 @@ def spawned(words: list[str], folder: Path, number: int | None, after: float | N
             start.left += (b" ".join(words_of).decode(errors="replace")[:200],)
             os.kill(pid, signal.SIGKILL)
     return start
-
-
-def bearing(token: str) -> list[int]:
-    """The processes that have this in their environment."""
-    found = []
-    for place in Path("/proc").glob("[0-9]*"):
-        # One may have ended meanwhile.
-        with suppress(OSError):
-            if token.encode() in (place / "environ").read_bytes().split(b"\0"):
-                found.append(int(place.name))
-    return found
 
 
 def waited(
@@ -264,13 +254,13 @@ def measure(
         place = Path(temporary)
         make_data(place / "data.npz")
 
-        def words(folder: Path) -> list[str]:
-            many = ["--workers", str(workers)] if workers > 1 else []
-            return ["--data", str(place / "data.npz"), "--out", str(folder), *WORDS, *many]
+        many = ["--workers", str(workers)] if workers > 1 else []
+
+        def words(folder: Path, *more: str) -> list[str]:
+            return ["--data", str(place / "data.npz"), "--out", str(folder), *WORDS, *more]
 
         # In one process: the number of workers changes nothing.
-        alone = words(place / "whole")[: len(WORDS) + 4]
-        whole = starter(alone, place / "whole", None, None)
+        whole = starter(words(place / "whole"), place / "whole", None, None)
         if whole.status:
             raise RuntimeError((place / "screen.log").read_text())
         reference = Found.of(place / "whole")
@@ -287,7 +277,7 @@ def measure(
                 most = whole.seconds if workers > 1 else whole.seconds / 2
                 after = rng.uniform(0, most) if by_time else None
                 at = None if by_time else rng.randrange(1, max(2, whole.writes // 2))
-                start = starter(words(folder), folder, at, after)
+                start = starter(words(folder, *many), folder, at, after)
                 tally.counts["kills"] += start.killed
                 tally.counts["hangs"] += start.hung
                 tally.stayed(start)
@@ -295,7 +285,7 @@ def measure(
                 if not start.killed:
                     tally.counts["unreadable folders"] += start.status != 0
                     break
-            start = starter(words(folder), folder, None, None)
+            start = starter(words(folder, *many), folder, None, None)
             tally.counts["hangs"] += start.hung
             tally.stayed(start)
             tally.counts["searches"] += 1

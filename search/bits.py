@@ -10,7 +10,7 @@ from pathlib import Path
 # Flags that name folders of other searches.
 OTHERS = ("--reuse", "-r", "--baselines")
 FLAG = "--deterministic"
-# How a setting is told no (`search.values`, which is not imported this early).
+# How a setting is told no.
 NO = ("false", "no", "off", "0")
 # Bytes of a run.json that is looked into.
 LARGEST = 1_000_000

@@ -14,8 +14,7 @@ from ckrm_tf.reporting.comparison import GUIDED
 from ckrm_tf.reporting.words import plural
 from ckrm_tf.store.opened import log_opening
 from ckrm_tf.store.record import Training
-from ckrm_tf.train.way import PLAIN
-from ckrm_tf.tuning.history import Outcome, outcomes
+from ckrm_tf.tuning.history import Outcome, outcomes, speaking
 from search.compare_rows import trials_of
 from search.compare_tables import spread_of
 from search.console import Progress
@@ -87,7 +86,7 @@ def confirm_all(
     with Progress(console, None, settings.margin, len(seeds)) as progress, progress.confirming():
         runner = make_runner(settings, data, folder / FOLDER, progress)
         put_to_work(pool, runner, progress)
-        known = _known(settings, runner.family.start, found, seeds)
+        known = _known(settings, runner.family.start, found)
         console.print(
             f"bar       the start's {len(seeds)} new seed(s) and {plural(len(known), 'training')} "
             "of the searches",
@@ -112,15 +111,11 @@ def confirm_all(
     return {"seeds": list(seeds), "known": known, "strategies": held}
 
 
-def _known(settings: Settings, start: Design, found: Found, seeds: Sequence[int]) -> list[float]:
+def _known(settings: Settings, start: Design, found: Found) -> list[float]:
     """Validation AUC of the start's trainings in the searches, each seed once."""
-    whole = PLAIN.mark(settings.epochs)
     trainings = (t for repeats in found.values() for repeat in repeats for t in repeat)
-    aucs = {
-        t.seed: t.val_auc
-        for t in trainings
-        if t.design == start and (t.how, t.epochs) == whole and t.seed not in seeds
-    }
+    plain = speaking(trainings, settings.epochs)
+    aucs = {t.seed: t.val_auc for t in plain if t.design == start}
     return [auc for auc in aucs.values() if auc is not None]
 
 

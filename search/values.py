@@ -11,6 +11,7 @@ from typing import Any
 from ckrm_tf.data.limits import brief
 from ckrm_tf.data.options import Option
 from ckrm_tf.errors import CKRMError, unknown_name
+from search.bits import NO
 
 WORDS_OF = {
     int: "a whole number",
@@ -21,7 +22,7 @@ WORDS_OF = {
 }
 BOOLS = {
     **dict.fromkeys(("true", "yes", "on", "1"), True),
-    **dict.fromkeys(("false", "no", "off", "0"), False),
+    **dict.fromkeys(NO, False),
 }
 
 

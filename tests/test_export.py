@@ -5,13 +5,13 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
+from processes import gone
 
 from ckrm_tf import CKRMError, Stage, Widths, resnet
 from ckrm_tf.export import export_model, fresh, inference_model, saved_model
@@ -278,18 +278,10 @@ run_fresh("a file", Path({str(place)!r}), FlatModel(None, (), ()), [], reader)
         assert time.monotonic() < ends
         time.sleep(0.1)
     fresh_one = int(place.read_text())
-    assert runs(fresh_one)
+    assert not gone(fresh_one)
     asking.kill()
     asking.wait()
     ends = time.monotonic() + 20
-    while runs(fresh_one):
+    while not gone(fresh_one):
         assert time.monotonic() < ends
         time.sleep(0.1)
-
-
-def runs(number):
-    """Whether a process has not ended."""
-    try:
-        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except FileNotFoundError:
-        return False

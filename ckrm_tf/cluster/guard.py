@@ -21,10 +21,10 @@ MARK = "CKRM_TF_RAY"
 PATIENCE = 2.0
 
 
-def marked(mark: str) -> list[int]:
+def marked(mark: str, variable: str = MARK) -> list[int]:
     """The processes with this mark in their environment, this one left out."""
     found = []
-    wanted = f"{MARK}={mark}".encode()
+    wanted = f"{variable}={mark}".encode()
     for place in Path("/proc").glob("[0-9]*"):
         number = int(place.name)
         if number == os.getpid():
