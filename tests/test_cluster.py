@@ -75,10 +75,16 @@ class Machines:
     def add(self):
         return self.cluster.add_node(num_cpus=1, object_store_memory=STORE)
 
-    def lose_a_node(self):
-        """One that this process is not on; another comes."""
-        self.cluster.remove_node(self.nodes.pop(), allow_graceful=False)
-        self.nodes.append(self.add())
+    def lose_a_node(self, slot):
+        """The one that a worker is on, unless that is the head; another comes."""
+        for node in self.nodes:
+            raylet = node.all_processes["raylet"][0].process.pid
+            if parent(process(slot)) == raylet:
+                self.nodes.remove(node)
+                self.cluster.remove_node(node, allow_graceful=False)
+                self.nodes.append(self.add())
+                return raylet
+        return None
 
     def end(self):
         self.ray.shutdown()
@@ -125,8 +131,20 @@ def process(slot):
     return int(slot.where.rpartition("/")[2])
 
 
+def parent(number):
+    """The process that started a process, 0 where it has ended."""
+    try:
+        with open(f"/proc/{number}/stat") as file:
+            return int(file.read().rpartition(")")[2].split()[1])
+    except FileNotFoundError:
+        return 0
+
+
 class Deaths:
-    """Called now and then with the workers: the next thing happens to one that is at work."""
+    """Called now and then with the workers: the next thing happens to one that is at work.
+
+    What cannot happen to that one waits for another.
+    """
 
     def __init__(self, *plan, seed=1, every=0.0):
         self.plan, self.done, self.rng = list(plan), [], random.Random(seed)
@@ -135,8 +153,11 @@ class Deaths:
     def __call__(self, slots):
         busy = [slot for slot in slots if slot.job is not None]
         if self.plan and busy and time.monotonic() - self.last >= self.every:
-            self.last = time.monotonic()
-            self.done.append(self.plan.pop(0)(self.rng.choice(busy)))
+            done = self.plan[0](self.rng.choice(busy))
+            if done is not None:
+                self.last = time.monotonic()
+                self.done.append(done)
+                del self.plan[0]
 
 
 def kill(slot):
@@ -159,7 +180,7 @@ def test_workers_and_a_node_that_die_cost_nothing_but_time(machines, pool, setup
     """Deaths at work, each of which is one training that is done again."""
     said = []
     runner = runner_in(tmp_path, setup, pool, said)
-    deaths = Deaths(kill, kill, lambda slot: machines.lose_a_node(), kill)
+    deaths = Deaths(kill, kill, machines.lose_a_node, kill)
     pool.show = deaths
     start = setup.family.start
     narrow = start.replace({"stem/filters": 4})
@@ -195,7 +216,7 @@ def test_a_hundred_deaths(machines, pool, setup, tmp_path, request):
     rng = random.Random(7)
     runner = runner_in(tmp_path, setup, pool)
     lost, finished = pool.lost, pool.finished
-    plan = [rng.choice([kill, kill, kill, lambda slot: machines.lose_a_node()]) for _ in range(100)]
+    plan = [rng.choice([kill, kill, kill, machines.lose_a_node]) for _ in range(100)]
     pool.show, pool.most_lost = Deaths(*plan, every=15.0), 1000
     wanted = []
     while pool.show.plan:
