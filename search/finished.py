@@ -47,9 +47,12 @@ def show_finished(console: Console, folder: Path, settings: Settings, family: Fa
     export = folder / str(summary.get("export"))
     if not (export / "widths.json").is_file() or not _is_whole(folder, family, settings.epochs):
         return False
+    left = "\n          (more --trials go on from here)"
+    # A search that was settled earlier has nothing to do with more.
+    more = left if summary.get("trials") == settings.trials else ""
     console.print(
-        f"finished  {folder / SUMMARY} and {export} are those of this search: nothing was changed\n"
-        "          (more --trials go on from here)",
+        f"finished  {folder / SUMMARY} and {export} are those of this search: nothing was "
+        f"changed{more}",
         highlight=False,
         soft_wrap=True,
     )

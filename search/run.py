@@ -128,7 +128,11 @@ def _search(settings: Settings) -> None:
         with progress.confirming():
             start, best = recommend(settings, runner, history, console)
     if trials < settings.trials:
-        console.print(f"no move is left after {trials} trials", highlight=False)
+        console.print(
+            f"the search is over after {trials} of {settings.trials} trials: {oracle.why}",
+            highlight=False,
+            soft_wrap=True,
+        )
     show_trials(console, history, runner.family, best.design)
     finish(console, settings, data, runner, folder, start, best, trials)
 

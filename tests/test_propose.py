@@ -136,12 +136,51 @@ def test_nothing_is_trained_twice_but_for_a_further_seed(seed):
     world = World(seed, noise=0.006)
     history = world.play(20)
     trained = [o.design for o in world.outcomes]
-    assert len(trained) > 8
+    assert len(trained) > 6
     for design in set(trained):
         assert trained.count(design) <= RULE.repeats
     assert trained.count(START) <= 2
     best = smallest_acceptable(history, RULE.margin)
     assert best.params < 0.3 * history[0].params
+
+
+def settled(seed, noise=0.0):
+    """A world that is played to its end, and what was said there."""
+    world = World(seed, noise)
+    world.play(40)
+    return world, world.answer()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_settled_search_ends_with_what_it_recommends_in_no_doubt(seed):
+    world, answer = settled(seed)
+    assert isinstance(answer, Stop)
+    assert "settled" in answer.why
+    history = merged(world.outcomes)
+    best = smallest_acceptable(history, RULE.margin)
+    # Its further seeds count as trainings of the search; the next smaller ones were tried.
+    assert best.tries == RULE.repeats
+    assert len(world.outcomes) < 25
+    assert any(o.params < best.params and not acceptable(o, history, RULE.margin) for o in history)
+
+
+def test_a_network_that_was_lucky_is_found_out_and_the_search_goes_on():
+    world, _ = settled(0)
+    best = smallest_acceptable(merged(world.outcomes), RULE.margin)
+    first = next(n for n, o in enumerate(world.outcomes) if o.design == best.design)
+    again = [n for n, o in enumerate(world.outcomes) if o.design == best.design][1:]
+    lost = world.outcomes[0].auc - 0.05
+    for n in again:
+        world.outcomes[n] = replace(world.outcomes[n], aucs=(lost,))
+    parent = smallest_acceptable(merged(world.outcomes), RULE.margin)
+    assert parent.params > best.params
+    found = world.answer()
+    assert isinstance(found, Train)
+    assert found.design != best.design
+    # Where the further seeds hold as the first does, nothing is left to do.
+    for n in again:
+        world.outcomes[n] = replace(world.outcomes[n], aucs=world.outcomes[first].aucs)
+    assert isinstance(world.answer(), Stop)
 
 
 def test_a_search_is_replayed_from_its_records():

@@ -15,8 +15,9 @@ One network is trained in full, the starting one. Then, where slices can be scor
 4. Once that is settled, or the slices lead no further below what holds, the smallest network that
    holds is the root of a way of its own: its slices are scored and networks along its way are
    trained alike. The slices of a deep network say little of one a hundred times smaller.
-5. What is left is tried by the signals alone (`from_signals`), as all of it is where nothing can be
-   scored.
+5. Once the way of the smallest network that holds is settled too, the search is over.
+6. Where a way ends before that, what is left is tried by the signals alone (`from_signals`), as all
+   of it is where nothing can be scored.
 """
 
 from __future__ import annotations
@@ -47,10 +48,10 @@ WIDE = 2.0
 # root's slices lead less than that far below it.
 SMALLER, REACH = 4.0, 2.0
 # How far the scores' guess may be off, and when a way is settled, both in halvings.
-GUESS = 2.0
+GUESS = 1.0
 SETTLED = 0.5
 # Quantiles of the belief at which networks are trained, the second after a loss and all others.
-LEVEL, CAUTIOUS = 0.9, 0.65
+LEVEL, CAUTIOUS = 0.9, 0.7
 # Of the share of parameters: widths enter twice, depths and the second width once each.
 DEPTH_POWER = 0.25
 # The needed widths as they are; else half-way to them, on a logarithmic scale.
@@ -97,15 +98,20 @@ def propose_by_scores(
 
 def _from_scores(
     history: History, rule: Rule, family: Family, running: Collection[Design]
-) -> Score | Train | None:
+) -> Answer | None:
     """The way from the starting network, then from the smallest that holds; None at their end."""
     start = history[0]
     parent = parent_of(history, rule.margin, rule.penalty)
-    for root in dict.fromkeys((start.design, parent.design)):
-        answer = _along(root, parent, history, rule, family, running)
-        if answer is not None:
-            return answer
-    return None
+    answer = _along(start.design, parent, history, rule, family, running)
+    if isinstance(answer, Score | Train) or parent is start:
+        # Where nothing smaller holds the signals may know another shape.
+        return answer if not isinstance(answer, Stop) else None
+    answer = _along(parent.design, parent, history, rule, family, running)
+    seeds = min(rule.repeats, len(start.folds) or rule.repeats)
+    if isinstance(answer, Stop) and parent.tries < seeds and parent.design not in running:
+        # It may have been lucky, and then the way is not settled.
+        return Train(parent.design, "a further seed")
+    return answer
 
 
 def _along(
@@ -115,8 +121,11 @@ def _along(
     rule: Rule,
     family: Family,
     running: Collection[Design],
-) -> Score | Train | None:
-    """The next network of one root's way, the scores that are missing, or None at its end."""
+) -> Answer | None:
+    """The next network of one root's way or the scores that are missing.
+
+    `Stop` where the way is settled, None where it ends before that.
+    """
     outcome = next(o for o in history if o.design == root)
     scores = history.scores or {}
     way = descend(root, scores, rule, family, _shapes(outcome, rule, family))
@@ -142,7 +151,7 @@ def _along(
         width=GUESS,
     )
     if len(trained) > 1 and belief.spread < SETTLED:
-        return None
+        return Stop(f"settled: the loss is reached at about {belief.median:,.0f} parameters")
 
     # A network too small can neither be recommended nor tell what large ones reach. Where the first
     # was lost the second tells that, at a fraction of what a further training of the start costs.
