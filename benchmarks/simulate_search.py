@@ -7,9 +7,10 @@ every width has a number of filters that it needs, and some stages (`spare`) are
 The AUC of a network falls by `loss` for each halving of a width below that, differs by chance from
 what its widths tell (`own`), and each training scatters (`noise`). The score of a slice falls
 faster and scatters too. At the end, from the smallest that is acceptable upwards, each network is
-trained with three new seeds, as the start is, until the mean of one keeps to half the margin.
-Printed: parameters of what holds over the worlds, and the true loss of what holds, which no
-training shows.
+trained with three new seeds until the mean of one keeps to half the margin below the start's mean
+over eight, as in `search.compare --hold 3`.
+Printed: parameters of what holds over the worlds, quantiles and geometric mean, and the true loss
+of what holds, which no training shows.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from ckrm_tf.tuning.rule import Rule, Strategy
 
 HALF_MARGIN = 0.01
 RULE = Rule(margin=HALF_MARGIN, repeats=3, penalty=0.02)
-SHAPE, CLASSES, HOLD = (48, 48, 1), 3, 3
+SHAPE, CLASSES, HOLD, STARTS = (48, 48, 1), 3, 3, 8
 
 
 class Remembering(ResNetFamily):
@@ -99,16 +100,31 @@ class World:
         return Outcome(design, aucs, self.family.cost(design).params, signals)
 
 
+class EveryScore(dict[tuple[Design, Design], float]):
+    """Scores that are there as soon as they are looked up: a search never has to ask for any."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self.world = world
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __missing__(self, key: tuple[Design, Design]) -> float:
+        self[key] = self.world.score(key[1])
+        return self[key]
+
+
 def search(world: World, propose: Strategy, trials: int, scored: bool) -> list[Outcome]:
     """The networks of one search, the starting one first."""
     found: list[Outcome] = []
-    scores: dict[tuple[Design, Design], float] | None = {} if scored else None
+    scores = EveryScore(world) if scored else None
     while len(found) < trials:
         history = History(merged(found), scores)
         answer = propose(history, RULE, world.family) if found else world.family.start
-        if isinstance(answer, Score) and scores is not None:
-            scores |= {(answer.bases[0], d): world.score(d) for d in answer.designs}
-            continue
         if answer is None or isinstance(answer, Stop | Score):
             break
         design = answer if isinstance(answer, Design) else answer.design
@@ -119,10 +135,10 @@ def search(world: World, propose: Strategy, trials: int, scored: bool) -> list[O
 def held(world: World, history: list[Outcome]) -> Design:
     """The smallest network that keeps to half the margin over new seeds, the start if none does."""
 
-    def again(outcome: Outcome) -> Outcome:
-        return replace(outcome, aucs=tuple(world.train(outcome.design) for _ in range(HOLD)))
+    def again(outcome: Outcome, seeds: int = HOLD) -> Outcome:
+        return replace(outcome, aucs=tuple(world.train(outcome.design) for _ in range(seeds)))
 
-    start = again(history[0])
+    start = again(history[0], STARTS)
     return recommend([start, *history[1:]], 2 * HALF_MARGIN, again)[1].design
 
 
@@ -148,7 +164,7 @@ def main(
     """
     family = Remembering(Widths.from_rule(32, 2.0, (1, 1, 1, 1)))
     print(f"{worlds} worlds, {trials} trials, noise {noise}, from {family.describe(family.start)}")
-    heads = ("25%", "median", "75%", "90%", "true loss", "of .02", "networks")
+    heads = ("25%", "median", "75%", "90%", "mean", "true loss", "of .02", "trainings")
     print(f"{'':>10}" + "".join(f"{head:>11}" for head in heads))
     names = strategies if isinstance(strategies, tuple | list) else strategies.split(",")
     for name in names:
@@ -159,9 +175,10 @@ def main(
             best = held(world, history)
             params.append(family.cost(best).params)
             losses.append(world.truth(family.start) - world.truth(best))
-            numbers.append(len(history))
+            numbers.append(sum(outcome.tries for outcome in history))
         params.sort()
         spots = [params[int(share * worlds)] for share in (0.25, 0.5, 0.75, 0.9)]
+        spots.append(round(math.exp(fmean(math.log(n) for n in params))))
         row = "".join(f"{n:>11,}" for n in spots)
         beyond = sum(lost > 2 * HALF_MARGIN for lost in losses)
         print(
