@@ -18,6 +18,7 @@ from ckrm_tf.data.limits import named, reading
 from ckrm_tf.data.names import named_after
 from ckrm_tf.data.options import Option, Source, path_of
 from ckrm_tf.data.pixels import find_scale
+from ckrm_tf.data.repeats import repeat_notes
 from ckrm_tf.data.resize import Size, as_size
 from ckrm_tf.errors import CKRMError
 
@@ -78,7 +79,8 @@ def load_folder(
         labels = np.array([label for _, label in entries], np.int64)
         ids = np.array([file.relative_to(root).as_posix() for file, _ in entries], str)
         splits[split] = Split(images[split], labels, ids=ids)
-    notes = (*layout.notes, *films.notes, note)
+    repeats = repeat_notes(images, {split: part.labels for split, part in splits.items()})
+    notes = (*layout.notes, *films.notes, *repeats, note)
     name = root.resolve().name
     return check_dataset(Dataset(name, layout.class_names, **splits, scale=scale, notes=notes))
 
