@@ -49,7 +49,8 @@ def test_images_of_one_split_in_another(tmp_path: Path, kind: str) -> None:
     arrays["val_images"][1] = arrays["train_images"][7]
     arrays["test_images"][3] = arrays["val_images"][3]
     notes = read(tmp_path, arrays, kind).notes
-    assert "1 of 4 val images stand in train too: what the val says of them is too good" in notes
+    told = "1 of 4 val images stand in train too: what the val split says of them is too good"
+    assert told in notes
     assert any(note.startswith("4 of 4 test images stand in train or val too") for note in notes)
     assert not any("several classes" in note for note in notes)
 

@@ -23,7 +23,7 @@ def repeat_notes(images: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarr
         >>> films = np.arange(64, dtype=np.uint8).reshape(4, 4, 4, 1)
         >>> labels = {"train": np.array([0, 1, 0, 1]), "test": np.array([0])}
         >>> repeat_notes({"train": films, "test": films[:1]}, labels)
-        ['1 of 1 test images stand in train too: what the test says of them is too good']
+        ['1 of 1 test images stand in train too: what the test split says of them is too good']
     """
     notes = []
     classes: dict[bytes, set[int]] = {}
@@ -39,7 +39,7 @@ def repeat_notes(images: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarr
         if again:
             notes.append(
                 f"{again} of {len(array)} {split} images stand in {' or '.join(before)} too: what "
-                f"the {split} says of them is too good"
+                f"the {split} split says of them is too good"
             )
         before.append(split)
     several = sum(len(found) > 1 for found in classes.values())
