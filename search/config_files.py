@@ -39,6 +39,17 @@ class _Text(yaml.BaseLoader):
             raise yaml.YAMLError("an alias (*), which a settings file does not need")
         return super().compose_node(parent, index)
 
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """As in YAML, where a key must not stand twice; PyYAML would take the last."""
+        lines: dict[str, int] = {}
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            line = key.start_mark.line + 1
+            if key.value in lines:
+                where = f"lines {lines[key.value]} and {line}"
+                raise yaml.YAMLError(f"the key {brief(key.value, 60)} twice, in {where}")
+            lines[key.value] = line
+        return super().construct_mapping(node, deep)
+
 
 _NULL = "tag:yaml.org,2002:null"
 _Text.add_implicit_resolver(_NULL, re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""])

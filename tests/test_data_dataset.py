@@ -79,6 +79,13 @@ def test_scale_must_be_positive(scale: float) -> None:
         check_dataset(replace(good(), scale=scale))
 
 
+@pytest.mark.parametrize("names", [("a", "b", "a"), ("a", "", "b")])
+def test_each_class_has_a_name_of_its_own(names: tuple[str, ...]) -> None:
+    with pytest.raises(CKRMError, match="class names: expected a name of its own"):
+        check_dataset(replace(good(), class_names=names))
+    assert check_dataset(replace(good(), class_names=("a", "A", "b"))).classes == 3
+
+
 def test_train_split_with_no_pixels() -> None:
     data = good()
     empty = replace(good_split(), images=np.zeros((6, 0, 9, 1), np.uint8))

@@ -142,6 +142,28 @@ class TestMeaning:
         crushed = read_dicom(edit(path, PixelPaddingValue=None))
         assert np.ptp(crushed[:, 10:].astype(int)) < 120
 
+    @pytest.mark.parametrize("limit", [None, 65530])
+    def test_padding_in_the_bits_above_the_stored_ones(
+        self, tmp_path: Path, limit: int | None
+    ) -> None:
+        """65535 in a film of 12 bits, of which the decoder gives 4095."""
+        film = FILM // 4
+        padded = film.copy()
+        padded[:, :10] = 65535
+        more = {} if limit is None else {"PixelPaddingRangeLimit": limit}
+        path = write_dicom(tmp_path / "a.dcm", padded, bits=12, PixelPaddingValue=65535, **more)
+        image = read_dicom(path)
+        np.testing.assert_array_equal(image[:, 10:], eight_bit(film[:, 10:]))
+        assert not image[:, :10].any()
+        # Without the element these are pixels.
+        bare = write_dicom(tmp_path / "b.dcm", padded, bits=12)
+        assert (read_dicom(bare)[:, :10] == 255).all()
+
+    def test_a_padding_value_that_no_pixel_can_have(self, tmp_path: Path) -> None:
+        """63536 is 2096 in the lower 12 bits, which is a grey level like others."""
+        path = write_dicom(tmp_path / "a.dcm", RAMP, bits=12, PixelPaddingValue=63536)
+        np.testing.assert_array_equal(read_dicom(path), eight_bit(RAMP))
+
     def test_a_range_of_padding(self, tmp_path: Path) -> None:
         film = FILM + 100
         film[0] = np.arange(64) % 50

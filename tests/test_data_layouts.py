@@ -52,6 +52,7 @@ def ids(data: Dataset) -> list[str]:
         ("Training Set", "valid", "test_images"),
         ("01_train", "02_Validation", "03_test"),
         ("TrainData", "dev", "testset"),
+        ("TRain", "VAlid", "TeSt"),
     ],
 )
 def test_split_names_in_any_spelling(tmp_path: Path, names: tuple[str, ...]) -> None:
@@ -146,6 +147,9 @@ REFUSED = {
     "one class in two spellings, unsplit": ("viral pneumonia", "Viral Pneumonia", "normal"),
     "two places in a class": ("a/images", "a/lung", "b/images", "b/lung"),
     "masks alone in a class": ("a/masks", "b/masks"),
+    "splits of another language": ("Ausbildung/a", "Ausbildung/b", "Pruefung/a", "Pruefung/b"),
+    "kinds of picture": ("color/a", "color/b", "grey/a", "grey/b"),
+    "one name in two encodings": ("caf\u00e9", "cafe\u0301", "tea"),
 }
 
 
@@ -158,6 +162,20 @@ def test_doubts_are_refused_by_name(tmp_path: Path, kind: str) -> None:
         load_dataset(tmp_path)
     last = {part for folder in REFUSED[kind] for part in folder.split("/")}
     assert any(part in str(caught.value).split("received", 1)[1] for part in last)
+
+
+def test_folders_in_classes_that_are_no_doubt(tmp_path: Path) -> None:
+    """Patients of their own in each class, and views below the classes of a split."""
+    for i, folder in enumerate(("a/p1", "a/p2", "b/p1", "b/p3")):
+        for k in range(4):
+            film(tmp_path / "patients" / folder / f"{i}{k}.png")
+    assert load_dataset(tmp_path / "patients").class_names == ("a", "b")
+    for split in ("train", "val", "test"):
+        for folder in ("a/front", "a/side", "b/front", "b/side"):
+            film(tmp_path / "views" / split / folder / "0.png")
+    data = load_dataset(tmp_path / "views")
+    assert data.class_names == ("a", "b")
+    assert len(ids(data)) == 12
 
 
 def test_spellings_of_a_class_between_splits(tmp_path: Path) -> None:
@@ -205,7 +223,15 @@ class TestMasks:
         assert len(ids(load_dataset(tmp_path))) == 8
 
     @pytest.mark.parametrize(
-        "form", ["{}_mask.png", "{}_mask_1.png", "{}-segmentation.png", "{}_GT.png"]
+        "form",
+        [
+            "{}_mask.png",
+            "{}_mask_1.png",
+            "{}-segmentation.png",
+            "{}_GT.png",
+            "mask_{}.png",
+            "{}_left_lung_mask.png",
+        ],
     )
     def test_among_the_films_of_a_class(self, tmp_path: Path, form: str) -> None:
         fill(tmp_path)
@@ -223,6 +249,25 @@ class TestMasks:
                 film(tmp_path / name / "lungs" / f"{i}.png", MASK)
         with pytest.raises(CKRMError, match=r"class 'COVID-19'.*as masks have, in .*lungs"):
             load_dataset(tmp_path)
+
+    @pytest.mark.parametrize("form", ["{}m.png", "lung-{}.png", "{}_lungs.png", "{}.tif"])
+    def test_among_the_films_by_their_look(self, tmp_path: Path, form: str) -> None:
+        fill(tmp_path)
+        for name in CLASSES:
+            film(tmp_path / name / form.format(1), MASK)
+        # One picture of two values may be a film.
+        assert len(ids(load_dataset(tmp_path))) == 10
+        for name in CLASSES:
+            film(tmp_path / name / form.format(2), MASK)
+        with pytest.raises(CKRMError, match=r"class 'COVID-19'.*as masks have, in .*COVID-19: "):
+            load_dataset(tmp_path)
+
+    def test_films_of_two_values_with_numbers_of_their_own(self, tmp_path: Path) -> None:
+        fill(tmp_path)
+        for name in CLASSES:
+            for i in (11, 21, 32):
+                film(tmp_path / name / f"{i}.png", MASK)
+        assert len(ids(load_dataset(tmp_path))) == 14
 
     def test_as_a_folder_among_the_classes(self, tmp_path: Path) -> None:
         fill(tmp_path)
@@ -308,6 +353,26 @@ class TestOtherFiles:
         fill(tmp_path)
         (tmp_path / "Normal" / "again").symlink_to(tmp_path)
         with pytest.raises(CKRMError, match="folders deep"):
+            load_dataset(tmp_path)
+
+
+class TestLinks:
+    def test_to_films_elsewhere(self, tmp_path: Path) -> None:
+        fill(tmp_path / "store")
+        for file in (tmp_path / "store").rglob("*.png"):
+            link = tmp_path / "data" / file.relative_to(tmp_path / "store")
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(file)
+        (tmp_path / "data" / "labels.csv").symlink_to("nowhere.csv")
+        assert len(ids(load_dataset(tmp_path / "data"))) == 8
+
+    @pytest.mark.parametrize("link", ["Normal/9.png", "pneumonia/1.png", "pneumonia", "val"])
+    def test_to_nothing(self, tmp_path: Path, link: str) -> None:
+        """As a moved disk or a data set without its content leaves them."""
+        fill(tmp_path)
+        (tmp_path / link).parent.mkdir(exist_ok=True)
+        (tmp_path / link).symlink_to(tmp_path / "gone")
+        with pytest.raises(CKRMError, match=f"1 links to nothing: {Path(link).name}"):
             load_dataset(tmp_path)
 
 

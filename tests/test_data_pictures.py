@@ -143,14 +143,38 @@ class TestKinds:
         with pytest.raises(CKRMError, match=r"1 of 8 images cannot be decoded.*a/0\.png"):
             load_dataset(tmp_path)
 
-    def test_turned_pictures(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
+    @pytest.mark.parametrize(("orientation", "quarters"), [(1, 0), (3, 2), (6, 3), (8, 1)])
+    def test_turned_pictures(
+        self, tmp_path: Path, suffix: str, orientation: int, quarters: int
+    ) -> None:
+        """The size that the header gives is that of the picture as it is to be seen."""
+        exif = Image.Exif()
+        exif[274] = orientation
+        wide = 255 * RAMP[:32]
+        seen = np.rot90(wide, quarters)
+        file = tmp_path / f"a{suffix}"
+        Image.fromarray(np.rint(wide).astype("u1")).save(file, exif=exif)
+        assert read_header(file).size == seen.shape
+        found = read_picture(file, read_header(file).size, 1).pixels[..., 0]
+        np.testing.assert_allclose(found, seen, atol=4)
+
+    def test_a_png_that_tells_how_it_is_turned_after_its_pixels(self, tmp_path: Path) -> None:
+        """Header and picture agree: it is not turned, and not pressed into another shape."""
         exif = Image.Exif()
         exif[274] = 6
-        tall = Image.fromarray(np.rint(RAMP[:32] * 255).astype("u1"))
-        tall.save(tmp_path / "a.jpg", exif=exif)
-        assert read_header(tmp_path / "a.jpg").size == (64, 32)
-        found = read_picture(tmp_path / "a.jpg", (64, 32), 1).pixels[..., 0]
-        np.testing.assert_allclose(found, np.rot90(255 * RAMP[:32], 3), atol=4)
+        file = tmp_path / "a.png"
+        wide = np.rint(255 * RAMP[:32]).astype("u1")
+        Image.fromarray(wide).save(file)
+        body = exif.tobytes()[6:]
+        chunk = struct.pack(">I", len(body)) + b"eXIf" + body
+        chunk += struct.pack(">I", zlib.crc32(b"eXIf" + body))
+        plain = file.read_bytes()
+        file.write_bytes(plain[:-12] + chunk + plain[-12:])
+        with Image.open(file) as image:
+            assert image.getexif()[274] == 6
+        assert read_header(file).size == (32, 64)
+        np.testing.assert_array_equal(read_picture(file, (32, 64), 1).pixels[..., 0], wide)
 
 
 class TestColour:

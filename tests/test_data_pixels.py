@@ -159,6 +159,29 @@ def test_images_of_one_split_encoded_differently(tmp_path: Path) -> None:
     assert load_dataset(path, scale=255).scale == 255
 
 
+@pytest.mark.parametrize("top", [4095, 65535])
+def test_images_of_8_bits_among_deeper_ones(tmp_path: Path, top: int) -> None:
+    def mixed(rng: np.random.Generator, count: int, every: int) -> np.ndarray:
+        images = films(rng, count) * top
+        images[every - 1 :: every] *= 255 / top
+        return np.rint(images).astype("u2")
+
+    path = save(tmp_path, lambda rng, count: mixed(rng, count, 4))
+    with pytest.raises(CKRMError, match=r"images seem encoded differently.*25% of the images"):
+        load_dataset(path)
+    assert load_dataset(path, scale=top).scale == top
+    # A single dark one of forty is a dark film.
+    assert load_dataset(save(tmp_path, lambda rng, count: mixed(rng, count, 40))).scale == top
+
+
+@pytest.mark.parametrize("scale", [1e-320, 1e-7, 1e10, 1e300])
+def test_a_scale_that_no_network_can_divide_by(tmp_path: Path, scale: float) -> None:
+    path = save(tmp_path, of(255, "<u1"))
+    with pytest.raises(CKRMError, match=r"^scale: expected from 1e-06 to 1e\+09, received"):
+        load_dataset(path, scale=scale)
+    assert load_dataset(path, scale=1e-6).scale == 1e-6
+
+
 @pytest.mark.parametrize("scale", [0, -1, float("nan"), float("inf"), "255", True, [1]])
 def test_a_scale_that_is_none(tmp_path: Path, scale: object) -> None:
     with pytest.raises(CKRMError, match=r"^scale: expected a (positive )?number"):

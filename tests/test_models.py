@@ -159,6 +159,33 @@ def test_a_file_of_keras_2_is_read(tmp_path):
     assert np.array_equal(read(x), model(x))
 
 
+@pytest.mark.parametrize("kind", [".keras", ".h5"])
+@pytest.mark.parametrize("name", ["MODEL.KERAS", "model.H5", "model", "model.h5", "model.keras"])
+def test_the_content_tells_the_format_whatever_the_name(kind, name, tmp_path):
+    model = classifier(layers.Rescaling(1 / 255))
+    with warnings.catch_warnings(action="ignore"):
+        model.save(tmp_path / f"saved{kind}")
+    path = tmp_path / "given" / name
+    path.parent.mkdir()
+    (tmp_path / f"saved{kind}").rename(path)
+    x = np.random.default_rng(0).uniform(0, 255, (2, 8, 8, 3)).astype("float32")
+    assert np.array_equal(load_model(path)(x), model(x))
+    assert [file.name for file in path.parent.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", ["a.keras", "a.h5", "a.bin"])
+def test_what_is_no_model_at_all_is_told_as_such(name, tmp_path):
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(CKRMError, match=rf"{name}: .*neither a zip archive nor HDF5"):
+        load_model(tmp_path / name)
+    # A cut file of the right kind has a cause of its own.
+    with h5py.File(tmp_path / "cut.h5", "w") as file:
+        file["x"] = np.zeros(3)
+    with pytest.raises(CKRMError, match="Keras says") as caught:
+        load_model(tmp_path / "cut.h5")
+    assert "neither" not in str(caught.value)
+
+
 def test_what_cannot_be_read_is_named(tmp_path):
     with pytest.raises(CKRMError, match="no such file"):
         load_model(tmp_path / "none.keras")

@@ -237,6 +237,8 @@ def test_options_that_change_the_data_belong_to_the_run():
         (b"epochs: [3]\n", ["epochs in bad.yaml", "a whole number"]),
         (b"penalty: .nan\n", ["penalty in bad.yaml", "a number", "'.nan'"]),
         (b"a: &x [1]\nb: *x\n", ["bad.yaml", "an alias"]),
+        (b"epochs: 3\nseed: 2\nepochs: 4\n", ["bad.yaml", "key epochs twice", "lines 1 and 3"]),
+        (b'scale: 1\n"scale": 255\n', ["bad.yaml", "key scale twice"]),
         (b"[" * 3000, ["bad.yaml", "YAML"]),
         (b"? [1]\n: 2\n", ["bad.yaml", "YAML"]),
         (b"epochs: !!python/object/apply:os.getcwd []\n", ["epochs in bad.yaml"]),

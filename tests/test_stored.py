@@ -211,6 +211,33 @@ def test_a_file_of_keras_2(which, tmp_path, capsys):
     assert "only_in_keras_2" in said  # the cause in full
 
 
+class Subclassed(keras.Model):
+    """A model without a list of layers: its weights lie under the names of its attributes."""
+
+    def __init__(self):
+        super().__init__()
+        self.eye, self.head = layers.Conv2D(4, 3), layers.Dense(2)
+
+    def call(self, image):
+        return self.head(self.eye(image))
+
+
+def test_the_weights_of_a_subclassed_model(tmp_path):
+    model = Subclassed()
+    model(np.zeros((1, 8, 8, 3), "float32"))
+    model.save_weights(tmp_path / "own.weights.h5")
+    (kernel,) = stored_kernels(tmp_path / "own.weights.h5").kernels
+    assert kernel.name == "eye"
+    np.testing.assert_array_equal(np.concatenate(kernel.groups, -1), model.eye.kernel)
+
+
+def test_a_file_without_weights_is_named(tmp_path):
+    with h5py.File(tmp_path / "tables.h5", "w") as file:
+        file["x"] = np.zeros((3, 3, 2, 8), "float32")
+    with pytest.raises(CKRMError, match=r"tables\.h5: expected the weights of at least one"):
+        stored_kernels(tmp_path / "tables.h5")
+
+
 def test_weights_alone_and_a_subclassed_model(tmp_path):
     model = keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(4, 3, name="conv")])
     model.save_weights(tmp_path / "just.weights.h5")

@@ -71,6 +71,32 @@ def _check_class_folders(top: Folder) -> None:
         raise _no_class(top, named(parts), "which name splits")
 
 
+def check_one_level(top: Folder) -> None:
+    """Refuse classes that all hold the same folders: either level may be that of the classes.
+
+    So do splits whose names are not known as such, sites, and kinds of picture.
+    """
+    holding = top.holding()
+    inner = [set(folder.holding()) for folder in holding.values()]
+    shared = sorted(inner[0]) if inner else []
+    if len(inner) < 2 or len(shared) < 2 or any(held != inner[0] for held in inner):
+        return
+    if any(folder.images for folder in holding.values()):
+        return
+    parts = [folder.folders[name] for folder in holding.values() for name in shared]
+    # Films beside what belongs to them are told as such.
+    odd = any(names.is_helper(name) or names.is_image_folder(name) for name in shared)
+    if odd or any(_all_masks(part) for part in parts):
+        return
+    raise CKRMError(
+        f"folders in {top.path}",
+        expected="train, val and test, or one folder per class",
+        received=f"{named(holding)}, which all hold {named(shared)}",
+        hint="Name the splits train, val and test; or give one folder of these; or put the films "
+        "of each class into one folder.",
+    )
+
+
 def _films(folder: Folder, notes: list[str]) -> list[Path]:
     """The films of a class at any depth, without masks and copies beside them."""
     if folder.strange:

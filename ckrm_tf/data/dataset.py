@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,6 +73,14 @@ def check_dataset(data: Dataset) -> Dataset:
     """Return `data`, or raise one `CKRMError` that names the split and what is wrong with it."""
     if not (np.isfinite(data.scale) and data.scale > 0):
         raise CKRMError(f"{data.name}: scale", expected="a positive number", received=data.scale)
+    counts = Counter(data.class_names)
+    odd = [name for name, count in counts.items() if count > 1 or not name.strip()]
+    if odd:
+        raise CKRMError(
+            f"{data.name}: class names",
+            expected="a name of its own for each class",
+            received=named(repr(name) for name in data.class_names),
+        )
     for name, split in data.splits().items():
         where = f"{data.name}, {name} split"
         _check_images(where, split, data)

@@ -153,8 +153,8 @@ def _check_bits(what: str, header: Any) -> int:
 
 
 def _check_pixel_data(what: str, header: Any, rows: int, columns: int, bits: int) -> None:
-    syntax = header.file_meta.TransferSyntaxUID
-    data = header.PixelData
+    syntax = _value(what, header.file_meta, "TransferSyntaxUID")
+    data = _value(what, header, "PixelData")
     needed = rows * columns * (int(header.BitsAllocated) // 8)
     if not syntax.is_compressed:
         if len(data) < needed:
@@ -241,5 +241,18 @@ def _padding(what: str, header: Any, bits: int) -> tuple[int, int] | None:
         default = ends[0] if ends else None
         end = _whole(what, header, keyword, -(2**31), 2**32, default)
         # Written as unsigned by some devices although the pixels are signed.
-        ends.append(end - 65536 if signed and 32768 <= end < 65536 and bits <= 16 else end)
+        end = end - 65536 if signed and 32768 <= end < 65536 and bits <= 16 else end
+        ends.append(_stored(end, bits, signed))
     return min(ends), max(ends)
+
+
+def _stored(value: int, bits: int, signed: bool) -> int:
+    """A padding value as the decoder gives it, which takes the stored bits of a pixel alone.
+
+    65535 in films of 12 bits is 4095. Only where that is an end of their range: a grey level in the
+    midst of the film is no padding.
+    """
+    least = -(1 << (bits - 1)) if signed else 0
+    most = least + (1 << bits) - 1
+    left = (value - least) % (1 << bits) + least
+    return left if left in (least, most) else value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,10 @@ from ckrm_tf.data.films import Films
 from ckrm_tf.data.images import Picture, quiet_pictures
 from ckrm_tf.data.layout import Layout, read_layout
 from ckrm_tf.data.limits import named, reading
+from ckrm_tf.data.names import named_after
 from ckrm_tf.data.options import Option, Source, path_of
 from ckrm_tf.data.pixels import find_scale
+from ckrm_tf.data.repeats import repeat_notes
 from ckrm_tf.data.resize import Size, as_size
 from ckrm_tf.errors import CKRMError
 
@@ -77,7 +79,8 @@ def load_folder(
         labels = np.array([label for _, label in entries], np.int64)
         ids = np.array([file.relative_to(root).as_posix() for file, _ in entries], str)
         splits[split] = Split(images[split], labels, ids=ids)
-    notes = (*layout.notes, *films.notes, note)
+    repeats = repeat_notes(images, {split: part.labels for split, part in splits.items()})
+    notes = (*layout.notes, *films.notes, *repeats, note)
     name = root.resolve().name
     return check_dataset(Dataset(name, layout.class_names, **splits, scale=scale, notes=notes))
 
@@ -136,18 +139,29 @@ def _to_eight(pixels: np.ndarray, scale: float) -> np.ndarray:
 
 
 def _check_no_masks(layout: Layout, files: list[Path], pictures: list[Picture]) -> None:
-    """Refuse a folder of masks beside a folder of films in one class, by what they look like."""
+    """Refuse masks beside films in one class, by what they look like: in folders or among them."""
     labels = [label for entries in layout.listing.values() for _, label in entries]
-    masks: dict[int, dict[Path, bool]] = {}
+    seen: dict[int, dict[Path, dict[Path, bool]]] = {}
     for file, label, picture in zip(files, labels, pictures, strict=True):
-        folders = masks.setdefault(label, {})
-        folders[file.parent] = folders.get(file.parent, True) and picture.mask
-    for label, folders in masks.items():
-        odd = [folder for folder, all_masks in folders.items() if all_masks]
-        if odd and len(odd) < len(folders):
+        seen.setdefault(label, {}).setdefault(file.parent, {})[file] = picture.mask
+    for label, folders in seen.items():
+        odd = [folder for folder, masks in folders.items() if all(masks.values())]
+        where = named(odd) if odd and len(odd) < len(folders) else _among(folders.values())
+        if where:
             raise CKRMError(
                 f"class {layout.class_names[label]!r}",
                 expected="films",
-                received=f"images of two values alone, as masks have, in {named(odd)}",
+                received=f"images of two values alone, as masks have, in {where}",
                 hint="Move them elsewhere.",
             )
+
+
+def _among(folders: Iterable[dict[Path, bool]]) -> str:
+    """The masks of a folder that bear the names of its films, two or more; or nothing."""
+    for masks in folders:
+        odd = [file for file, mask in masks.items() if mask]
+        films = [file.stem for file, mask in masks.items() if not mask]
+        kin = [file for file in odd if any(named_after(file.stem, film) for film in films)]
+        if len(kin) > 1:
+            return f"{kin[0].parent}: {named((file.name for file in kin), 3)}"
+    return ""

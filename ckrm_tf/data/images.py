@@ -20,6 +20,7 @@ from ckrm_tf.errors import CKRMError
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 _ORIENTATION, _TURNED = 274, (5, 6, 7, 8)
+_WIDTH, _LENGTH = 256, 257
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
 # Of a mask: pixels that lie within a twelfth of the range from one of its ends.
 _MASK_SHARE, _MASK_LEVELS = 0.98, 4
@@ -36,7 +37,9 @@ def open_picture(file: Path) -> Iterator[Image.Image]:
     """
     with reading(f"image {file}"):
         check_film_file(file)
-        with Image.open(file, formats=FORMATS) as image:
+        # By its handle: of a path Pillow maps plain TIFFs into memory, and those that are turned
+        # with height and width exchanged.
+        with file.open("rb") as handle, Image.open(handle, formats=FORMATS) as image:
             check_pixels(f"image {file}", image.height, image.width)
             frames = getattr(image, "n_frames", 1)
             if frames != 1:
@@ -83,8 +86,11 @@ def read_header(file: Path) -> Header:
     """See `open_picture` for the errors."""
     with open_picture(file) as image:
         size = image.height, image.width
-        # Pillow decodes a whole PNG to find its orientation, which no film has.
-        turned = image.format != "PNG" and image.getexif().get(_ORIENTATION) in _TURNED
+        if image.format == "TIFF":
+            # As stored: Pillow's own size is turned already, in some of its versions.
+            tags = image.tag_v2  # type: ignore[attr-defined]
+            size = tags[_LENGTH], tags[_WIDTH]
+        turned = _tells_orientation(image) and image.getexif().get(_ORIENTATION) in _TURNED
         grey = _is_deep(image) or image.mode in ("1", "L", "LA")
         return Header(size[::-1] if turned else size, not grey, _is_deep(image))
 
@@ -115,7 +121,8 @@ def read_picture(file: Path, size: tuple[int, int], channels: int) -> Picture:
         deep = _is_deep(image)
         white_is_zero = deep and _white_is_zero(image)
         # In place, and no conversion that changes nothing: a large film is held once.
-        ImageOps.exif_transpose(image, in_place=True)
+        if _tells_orientation(image):
+            ImageOps.exif_transpose(image, in_place=True)
         if deep:
             values = np.asarray(image)
             if white_is_zero:
@@ -161,6 +168,15 @@ def is_mask(file: Path) -> bool:
     """
     with open_picture(file) as opened:
         return not _is_deep(opened) and _looks_like_mask(opened.convert("L"))
+
+
+def _tells_orientation(image: Image.Image) -> bool:
+    """Whether the header may tell how a picture is turned.
+
+    Of a PNG only what stands before the pixels counts: Pillow would decode all of it to look
+    behind them, and header and picture must agree.
+    """
+    return image.format != "PNG" or bool({"exif", "Raw profile type exif"} & image.info.keys())
 
 
 def _converted(image: Image.Image, mode: str) -> Image.Image:

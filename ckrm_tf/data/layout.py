@@ -13,7 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from ckrm_tf.data import names
-from ckrm_tf.data.classes import Classes, leave_out_copy, no_images, read_classes, strange_files
+from ckrm_tf.data.classes import (
+    Classes,
+    check_one_level,
+    leave_out_copy,
+    no_images,
+    read_classes,
+    strange_files,
+)
 from ckrm_tf.data.limits import named
 from ckrm_tf.data.names import SPLITS
 from ckrm_tf.data.tree import Folder, read_tree
@@ -56,6 +63,7 @@ def read_layout(root: Path, seed: int = 1) -> Layout:
     if any(names.split_of(name) for name in top.holding()):
         _read_splits(top, seed, layout)
     else:
+        check_one_level(top)
         _split(read_classes(top, layout.notes), top.path, seed, layout)
     return layout
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Collection
 
 SPLITS = ("train", "val", "test")
@@ -43,20 +44,25 @@ _JUNK = word_set("__macosx __pycache__ @eadir $recycle.bin lost+found")
 _COPY = re.compile(
     r"(?i)^(?:copy of )?(?P<name>.+?)(?:[ _-]*\(?copy\)?(?: ?\(?\d+\)?)?| ?\(\d+\))?$", re.DOTALL
 )
-_HELPER_FILE = re.compile(
-    r"(?i)^(?P<name>.+?)[ _.-]+(?:masks?|seg|segmentation|labels?|gt|groundtruth|annotation"
-    r"|overlay|heatmap|contour|roi)(?:[ _-]?\d+)?$",
-    re.DOTALL,
+_HELPS = (
+    r"(?:masks?|seg|segmentation|labels?|gt|groundtruth|annotation|overlay|heatmap|contour|roi)"
 )
+_HELPER_FILE = re.compile(rf"(?i)^(?P<name>.+?)[ _.-]+{_HELPS}(?:[ _-]?\d+)?$", re.DOTALL)
+_HELPER_BEFORE = re.compile(rf"(?i)^{_HELPS}[ _.-]+(?P<name>.+)$", re.DOTALL)
+_LAST_WORD = re.compile(r"[ _.-]+[^\W\d_]+$")
 
 
 def split_of(name: str) -> str | None:
     """The split that a folder's name means, in any spelling.
 
-    >>> [split_of(n) for n in ("TRAIN", "Validation", "test-set", "01 Training Data", "COVID-19")]
-    ['train', 'val', 'test', 'train', None]
+    >>> [split_of(n) for n in ("TeSt", "Validation", "test-set", "01 Training Data", "COVID-19")]
+    ['test', 'val', 'test', 'train', None]
     """
-    words = _words(name)
+    # TeSt is one word, TestImages are two.
+    return _one_split(_words(name.lower())) or _one_split(_words(name))
+
+
+def _one_split(words: list[str]) -> str | None:
     found = [word for word in words if word not in _FILLERS]
     if len(found) != 1:
         return None
@@ -105,9 +111,31 @@ def copied_from(name: str, others: Collection[str]) -> str | None:
 
 
 def helps(stem: str, others: Collection[str]) -> str | None:
-    """Which film a file belongs to as its mask: "a_mask", "a_mask_1" beside "a"."""
-    match = _HELPER_FILE.match(stem)
-    return match["name"] if match and match["name"] in others else None
+    """Which film a file belongs to as its mask, by its name.
+
+    >>> [helps(n, ["a"]) for n in ("a_mask", "a_mask_1", "mask-a", "a_left_lung_mask", "a_left")]
+    ['a', 'a', 'a', 'a', None]
+    """
+    before, after = _HELPER_BEFORE.match(stem), _HELPER_FILE.match(stem)
+    if before and before["name"] in others:
+        return before["name"]
+    name = after["name"] if after else ""
+    while name and name not in others:
+        # What the mask is of may stand between: a_left_lung_mask.
+        shorter = _LAST_WORD.sub("", name)
+        name = shorter if shorter != name else ""
+    return name or None
+
+
+def named_after(stem: str, other: str) -> bool:
+    """Whether two pictures have names as a film and its mask: of one number, or one in the other.
+
+    >>> named_after("001m", "001"), named_after("img_7", "lung_7"), named_after("11", "1")
+    (True, True, False)
+    """
+    figures = re.findall(r"\d+", stem)
+    alike = stem.startswith(other) or stem.endswith(other)
+    return figures == re.findall(r"\d+", other) and (bool(figures) or alike)
 
 
 def same_class(name: str) -> str:
@@ -116,7 +144,9 @@ def same_class(name: str) -> str:
     >>> same_class("COVID-19") == same_class("covid_19"), same_class("HER2+") == same_class("HER2-")
     (True, False)
     """
-    return re.sub(r"[\s_-]+(?=\w)", " ", name.casefold()).strip()
+    # An accent is one character or two, as the file system has it.
+    plain = unicodedata.normalize("NFC", name.casefold())
+    return re.sub(r"[\s_-]+(?=\w)", " ", plain).strip()
 
 
 def _words(name: str) -> list[str]:

@@ -14,6 +14,7 @@ from ckrm_tf.data.dataset import Dataset, Split, check_dataset
 from ckrm_tf.data.limits import brief
 from ckrm_tf.data.options import Option, Source, path_of
 from ckrm_tf.data.pixels import find_scale
+from ckrm_tf.data.repeats import repeat_notes
 from ckrm_tf.data.resize import Size, resize_dataset
 from ckrm_tf.errors import CKRMError
 
@@ -52,7 +53,8 @@ def load_npz(path: str | PathLike[str], *, scale: float | None = None) -> Datase
     train, val, test = (parts[split] for split in SPLITS)
     data = check_dataset(Dataset(path.stem, names, train, val, test))
     found, note = find_scale(path.name, {s: list(a) for s, a in images.items()}, scale)
-    return replace(data, scale=found, notes=(note,))
+    repeats = repeat_notes({s: p.images for s, p in data.splits().items()}, labels)
+    return replace(data, scale=found, notes=(*repeats, note))
 
 
 def _load(
@@ -83,11 +85,24 @@ def _one_label(where: str, labels: np.ndarray) -> np.ndarray:
             where,
             expected="one label an image, shape (n,) or (n, 1)",
             received=f"shape {labels.shape}",
-            hint="Several labels an image (multi-label) are not supported.",
+            hint="Give the index of the 1 in each row (argmax)."
+            if _is_one_hot(labels)
+            else "Several labels an image (multi-label) are not supported.",
         )
     if not np.issubdtype(labels.dtype, np.integer):
         raise CKRMError(where, expected="whole numbers", received=f"dtype {str(labels.dtype)[:40]}")
+    if int(labels.max(initial=0)) > np.iinfo(np.int64).max:
+        raise CKRMError(where, expected="class indices from 0", received=f"up to {labels.max()}")
     return labels.astype(np.int64)
+
+
+def _is_one_hot(labels: np.ndarray) -> bool:
+    """Whether each row holds one 1 and zeros."""
+    return (
+        labels.ndim == 2
+        and labels.dtype.kind in "biuf"
+        and bool(np.all((labels == 0) | (labels == 1)) and np.all(labels.sum(axis=1) == 1))
+    )
 
 
 def _pixels(path: Path, images: np.ndarray) -> np.ndarray:

@@ -30,6 +30,10 @@ MOST_APART = 16
 MOST_FAINT = 0.05
 # "Nearly all" pixels: letters that a device burns into a film take less than the rest.
 MOST = 0.99
+# Beyond it the numbers of a network, of 32 bits, become infinite or all alike.
+SCALES = (1e-6, 1e9)
+# Films of 12 bits and more have values far above it; images that stay below have 8 bits.
+EIGHT_BITS, DEEP = 255, 8 * 255
 # Pixels that the shares are counted over.
 SAMPLE = 2**22
 
@@ -45,7 +49,8 @@ class PixelRange:
         most_high: the value that `MOST` of the pixels do not pass, the background (the smallest
             value) not counted.
         whole: whether all values are whole numbers.
-        faint: share of the images whose contrast is under a 64th of the array's.
+        faint: share of the images whose contrast is under a 64th of the array's, or whose values
+            are those of 8 bits among whole numbers of 12 and more.
         dtype: the type of the numbers.
     """
 
@@ -86,13 +91,16 @@ def pixel_range(images: Sequence[np.ndarray]) -> PixelRange:
     bright = sample[sample > low]
     most_high = float(np.quantile(bright, MOST, method="lower")) if bright.size else high
     contrast = highs - lows
+    whole = images[0].dtype.kind in "iu" or bool(np.all(sample == np.rint(sample)))
+    shallow = highs <= EIGHT_BITS if whole and low >= 0 and most_high > DEEP else False
+    faint = (contrast < (most_high - low) / 64) | shallow
     return PixelRange(
         low,
         high,
         most_low=float(np.quantile(sample, 1 - MOST, method="lower")),
         most_high=most_high,
-        whole=images[0].dtype.kind in "iu" or bool(np.all(sample == np.rint(sample))),
-        faint=float(np.mean((contrast > 0) & (contrast < (most_high - low) / 64))),
+        whole=whole,
+        faint=float(np.mean((contrast > 0) & faint)),
         dtype=kind,
     )
 
@@ -147,8 +155,11 @@ def checked_scale(scale: object) -> float:
     """`scale` as a float, or the error that names the option."""
     if isinstance(scale, (int, float, np.integer, np.floating)) and not isinstance(scale, bool):
         value = float(scale)
-        if np.isfinite(value) and value > 0:
+        least, most = SCALES
+        if least <= value <= most:
             return value
+        if 0 < value < np.inf:
+            raise CKRMError("scale", expected=f"from {least:g} to {most:g}", received=f"{value:g}")
     raise CKRMError("scale", expected="a positive number", received=repr(scale)[:60])
 
 
@@ -205,7 +216,8 @@ def _check_no_faint(what: str, ranges: Mapping[str, PixelRange]) -> None:
             raise CKRMError(
                 f"{what}, {split} split: images seem encoded differently: pixels {found}",
                 expected="one range for all",
-                received=f"{found.faint:.0%} of the images with a 64th of that contrast",
+                received=f"{found.faint:.0%} of the images with a 64th of that contrast, or of 8 "
+                "bits",
                 hint="Bring the images to one range, or, if they are right, give the option "
                 "scale=VALUE (--scale VALUE), the pixel value of full brightness.",
             )

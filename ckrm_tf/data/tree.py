@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ckrm_tf.data.images import SUFFIXES
+from ckrm_tf.data.limits import named
 from ckrm_tf.data.names import is_junk, word_set
 from ckrm_tf.errors import CKRMError
 
@@ -74,7 +75,7 @@ def read_tree(path: Path, depth: int = 0) -> Folder:
 
     Raises:
         CKRMError: when folders are nested deeper than `MAX_DEPTH`, as a link to a folder above
-            makes them.
+            makes them, or a link names a file or folder that is not there.
         OSError: when a folder cannot be listed.
     """
     if depth > MAX_DEPTH:
@@ -82,6 +83,7 @@ def read_tree(path: Path, depth: int = 0) -> Folder:
             f"folder {path}", expected=f"at most {MAX_DEPTH} folders deep", received="more"
         )
     found = Folder(path)
+    lost: list[str] = []
     for entry in sorted(path.iterdir()):
         if is_junk(entry.name):
             continue
@@ -97,4 +99,13 @@ def read_tree(path: Path, depth: int = 0) -> Folder:
                 found.images.append(entry)
             elif suffix not in _PAPERS and entry.name.lower() not in ("license", "readme"):
                 found.strange.append(entry)
+        elif entry.is_symlink() and entry.suffix.lower() not in _PAPERS:
+            lost.append(entry.name)
+    if lost:
+        raise CKRMError(
+            f"folder {path}",
+            expected="links to files and folders that are there",
+            received=f"{len(lost)} links to nothing: {named(lost, 3)}",
+            hint="Remove them, or bring back what they name.",
+        )
     return found

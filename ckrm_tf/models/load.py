@@ -7,12 +7,18 @@ import importlib
 import importlib.util
 import os
 import re
+import shutil
 import sys
 import warnings
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any
 
+import h5py
 import keras
 from keras import layers
 
@@ -22,6 +28,9 @@ from ckrm_tf.layers.slim_conv import SlimConv2D
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
 LONGEST = 300
+NEITHER = (
+    "The file is neither a zip archive nor HDF5, as models are: cut short, or of another kind."
+)
 
 
 class _WithoutGroups:
@@ -50,7 +59,7 @@ def load_model(
     """A saved Keras model, as it is compiled or not.
 
     Args:
-        path: a `.keras`, `.h5` or `.hdf5` file.
+        path: a `.keras`, `.h5` or `.hdf5` file; its content tells which, whatever its name.
         custom: a Python file, or a module's name, that defines and registers the model's own
             layers; it is run.
         unsafe: allow code inside the file to run (`Lambda` layers). Only for files you trust.
@@ -70,22 +79,45 @@ def load_model(
     known: dict[str, Any] = dict(KEPT)
     if custom is not None:
         known |= load_layers(custom)
-    if file.suffix != ".keras":
-        known |= FROM_KERAS_2
     try:
-        with warnings.catch_warnings():
+        with _under_its_suffix(file) as named, warnings.catch_warnings():
+            if named.suffix != ".keras":
+                known |= FROM_KERAS_2
             # The optimizer's state is not wanted; a missing one is no concern.
             warnings.simplefilter("ignore")
             return keras.models.load_model(
-                file, custom_objects=known, compile=False, safe_mode=not unsafe
+                named, custom_objects=known, compile=False, safe_mode=not unsafe
             )
     except Exception as error:  # whatever Keras, zipfile or h5py raise
         raise CKRMError(
             f"model {path}",
             expected="a Keras model that this version can rebuild",
             received=f"Keras says: {cause(error)}",
-            hint=_hint(error, custom, unsafe),
+            hint=_hint(error, custom, unsafe) if _suffix(file) else NEITHER,
         ) from error
+
+
+def _suffix(file: Path) -> str | None:
+    """The suffix of the format that a file has by its content; None for neither."""
+    if zipfile.is_zipfile(file):
+        return ".keras"
+    return ".h5" if h5py.is_hdf5(file) else None
+
+
+@contextmanager
+def _under_its_suffix(file: Path) -> Iterator[Path]:
+    """`file` under a name by which Keras, which looks at the suffix alone, reads its format."""
+    suffix = _suffix(file)
+    if suffix is None or file.suffix == suffix or (suffix == ".h5" and file.suffix == ".hdf5"):
+        yield file
+        return
+    with TemporaryDirectory() as folder:
+        named = Path(folder) / f"model{suffix}"
+        try:
+            named.symlink_to(file.resolve())
+        except OSError:  # not everyone may make links on Windows
+            shutil.copyfile(file, named)
+        yield named
 
 
 def cause(error: BaseException) -> str:

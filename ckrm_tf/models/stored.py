@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from keras import layers
 
+from ckrm_tf.errors import CKRMError
 from ckrm_tf.measures.kernels import (
     ConvolutionKernel,
     depthwise,
@@ -65,6 +66,10 @@ def stored_kernels(path: Path, *, pointwise: bool = False, fold: bool = True) ->
         for kernel in reader.kernels(config):
             name = unused_name(kernel.name, names)
             found.kernels.append(replace(kernel, name=name))
+    if not found.kernels and config is None:
+        raise CKRMError(
+            f"model {path}", expected="the weights of at least one convolution", received="none"
+        )
     return found
 
 

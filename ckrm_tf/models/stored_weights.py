@@ -70,7 +70,7 @@ def open_weights(path: Path) -> Iterator[tuple[Any, Weights]]:
         else:
             with h5py.File(path, "r") as file:
                 config = file.attrs.get("model_config")
-                if config is None and "layers" in file:
+                if config is None and _has_places(file):
                     yield None, ByPlace(file, "")
                 else:
                     group = file.get("model_weights", file)
@@ -83,6 +83,11 @@ def open_weights(path: Path) -> Iterator[tuple[Any, Weights]]:
             expected="a file with the weights of a Keras model",
             received=str(error),
         ) from error
+
+
+def _has_places(file: Any) -> bool:
+    """Whether a file without a configuration is laid out as Keras 3 does, of any kind of model."""
+    return bool(file.visit(lambda name: True if name.split("/")[-1] == "vars" else None))
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:
