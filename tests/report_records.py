@@ -12,7 +12,15 @@ from pathlib import Path
 
 from ckrm_tf.reporting.collect import collect
 from ckrm_tf.reporting.comparison import Spread
-from ckrm_tf.reporting.record import ClassRow, Curve, Disagreement, Estimate, Latency, Record
+from ckrm_tf.reporting.record import (
+    ClassRow,
+    Curve,
+    Disagreement,
+    Estimate,
+    Latency,
+    Record,
+    TrainingRow,
+)
 from search.compare_rows import Row
 from search.compare_tables import Runs, summarise
 
@@ -139,6 +147,12 @@ def bare_record() -> Record:
         start=None,
         recommended=None,
     )
+
+
+def one_failed(record: Record) -> Record:
+    """A record of two trainings, of which the second has failed."""
+    row: TrainingRow = replace(record.trainings[1], status="failed", val_auc=None, reason="OOM")
+    return replace(record, trainings=(record.trainings[0], row))
 
 
 # Parameters of what held over new seeds in the recorded comparison, by strategy and repeat.

@@ -26,6 +26,7 @@ from ckrm_tf.store.record import COMPLETED, FAILED
 from ckrm_tf.store.weights import as_recorded
 from ckrm_tf.train.recipe import Recipe
 from ckrm_tf.train.way import WEIGHT, Way
+from ckrm_tf.tuning.attempt import failure
 from ckrm_tf.tuning.oracle import CKRMOracle
 from ckrm_tf.tuning.registry import strategy
 from ckrm_tf.tuning.rule import Rule
@@ -280,7 +281,7 @@ def test_without_its_start_a_training_fails_there_as_here(pool, setup, tmp_path)
     found = []
     for name, who in (("a", pool), ("b", None)):
         runner = runner_in(tmp_path / name, setup, who)
-        failed = runner.failed(runner.wanted(setup.family.start, 1), ValueError("no"))
+        failed = failure(runner, runner.wanted(setup.family.start, 1), ValueError("no"))
         runner.journal.append(failed)
         found.append(runner.run(narrower(setup.family), 1, way=Way(distill=WEIGHT)))
         assert len(runner.journal.read()) == 2

@@ -27,6 +27,7 @@ from ckrm_tf.store.failures import ROOM, WORKER
 from ckrm_tf.store.lines import append_line
 from ckrm_tf.store.record import Training
 from ckrm_tf.train.limit import TimedOutError
+from ckrm_tf.tuning.attempt import failure
 from ckrm_tf.tuning.runner import Runner
 from ckrm_tf.tuning.setup import Setup
 from ckrm_tf.tuning.wanted import Wanted
@@ -100,7 +101,7 @@ class WorkerPool:
             self.crew.close()
 
     def train(self, runner: Runner, wanted: Wanted) -> None:
-        """See `ckrm_tf.tuning.runner.Pool`.
+        """See `ckrm_tf.tuning.pool.Pool`.
 
         Raises:
             CKRMError: the workers cannot be used, or the disk is full.
@@ -117,7 +118,7 @@ class WorkerPool:
             self.jobs.waiting.remove(runner)
 
     def expect(self, runner: Runner, wanted: Iterable[Wanted]) -> None:
-        """See `ckrm_tf.tuning.runner.Pool`."""
+        """See `ckrm_tf.tuning.pool.Pool`."""
         self.jobs.expect(runner, wanted)
         self._step()
 
@@ -164,7 +165,7 @@ class WorkerPool:
         try:
             start = self._handed_on(job)
         except CKRMError as error:
-            self._keep(job, job.runner.failed(job.wanted, error), None)
+            self._keep(job, failure(job.runner, job.wanted, error), None)
             return
         self.begun_ahead += job.ahead and not job.causes
         key, reference = self._sent(job.runner)
@@ -280,7 +281,7 @@ class WorkerPool:
             expected="one that lives",
             received=f"{len(job.causes)} lost, the last: {why}",
         )
-        failed = job.runner.failed(job.wanted, error)
+        failed = failure(job.runner, job.wanted, error)
         self._keep(job, replace(failed, retryable=WORKER), None)
 
     def _end_late(self) -> None:
@@ -302,7 +303,7 @@ class WorkerPool:
                 "its worker was ended",
             )
             error.limit = limit
-            self._keep(job, job.runner.failed(job.wanted, error), None)
+            self._keep(job, failure(job.runner, job.wanted, error), None)
 
     def _look(self) -> None:
         """Ask how far the trainings are, where that counts, and show it."""

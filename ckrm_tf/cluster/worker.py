@@ -79,13 +79,15 @@ class Worker:
                 (`Heritage.first`), and a list of one reference to the bytes of the weights of the
                 trained start; of none where the family has the start.
         """
+        from ckrm_tf.tuning.attempt import attempt  # noqa: PLC0415 - after the environment
+
         runner = self._runner_of(key, setup[0])
         if start is not None:
             self._take_over(runner, wanted.seed, *start)
         try:
             with tempfile.TemporaryDirectory(prefix="ckrm-worker-") as folder:
                 runner.weights_dir = Path(folder) if setup[1] else None
-                training = runner.attempt(*wanted)
+                training = attempt(runner, wanted)
                 path = runner.weights_path(*wanted.key)
                 kept = path is not None and path.is_file()
                 return training, path.read_bytes() if kept and training.weights else None
