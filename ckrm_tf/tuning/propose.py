@@ -103,12 +103,14 @@ def _from_scores(
     start = history[0]
     parent = parent_of(history, rule.margin, rule.penalty)
     answer = _along(start.design, parent, history, rule, family, running)
-    if isinstance(answer, Score | Train) or parent is start:
+    if isinstance(answer, Score | Train):
+        return answer
+    if parent is start:
         # Where nothing smaller holds the signals may know another shape.
-        return answer if not isinstance(answer, Stop) else None
+        return None
     answer = _along(parent.design, parent, history, rule, family, running)
-    seeds = min(rule.repeats, len(start.folds) or rule.repeats)
-    if isinstance(answer, Stop) and parent.tries < seeds and parent.design not in running:
+    again = parent.design not in running and _free(parent, _seeds(start, rule))
+    if isinstance(answer, Stop) and again:
         # It may have been lucky, and then the way is not settled.
         return Train(parent.design, "a further seed")
     return answer
@@ -161,8 +163,7 @@ def _along(
     def far(place: Slice) -> float:
         return abs(math.log(place.params / target))
 
-    # On a fold that the start has not seen a further seed tells nothing.
-    seeds = min(rule.repeats, len(history[0].folds) or rule.repeats)
+    seeds = _seeds(history[0], rule)
     free = [s for s in places if s.design not in running and _free(known.get(s.design), seeds)]
     if not free:
         return None
@@ -176,6 +177,11 @@ def _along(
     return Train(
         best.design, "a further seed" if again else f"on the way from {outcome.params:,} parameters"
     )
+
+
+def _seeds(start: Outcome, rule: Rule) -> int:
+    """The most seeds of a network: on a fold that the start has not seen one tells nothing."""
+    return min(rule.repeats, len(start.folds) or rule.repeats)
 
 
 def _free(outcome: Outcome | None, seeds: int) -> bool:
