@@ -15,7 +15,7 @@ from ckrm_tf.data.films import Films
 from ckrm_tf.data.images import Picture, quiet_pictures
 from ckrm_tf.data.layout import Layout, read_layout
 from ckrm_tf.data.limits import named, reading
-from ckrm_tf.data.names import named_after
+from ckrm_tf.data.names import figures_of, named_after
 from ckrm_tf.data.options import Option, Source, path_of
 from ckrm_tf.data.pixels import find_scale
 from ckrm_tf.data.repeats import repeat_notes
@@ -159,9 +159,17 @@ def _check_no_masks(layout: Layout, files: list[Path], pictures: list[Picture]) 
 def _among(folders: Iterable[dict[Path, bool]]) -> str:
     """The masks of a folder that bear the names of its films, two or more; or nothing."""
     for masks in folders:
-        odd = [file for file, mask in masks.items() if mask]
-        films = [file.stem for file, mask in masks.items() if not mask]
-        kin = [file for file in odd if any(named_after(file.stem, film) for film in films)]
+        # By their numbers: every mask against every film would take minutes of a large folder.
+        films: dict[tuple[str, ...], list[str]] = {}
+        for file, mask in masks.items():
+            if not mask:
+                films.setdefault(figures_of(file.stem), []).append(file.stem)
+        kin = [
+            file
+            for file, mask in masks.items()
+            if mask
+            and any(named_after(file.stem, film) for film in films.get(figures_of(file.stem), ()))
+        ]
         if len(kin) > 1:
             return f"{kin[0].parent}: {named((file.name for file in kin), 3)}"
     return ""

@@ -133,9 +133,18 @@ def named_after(stem: str, other: str) -> bool:
     >>> named_after("001m", "001"), named_after("img_7", "lung_7"), named_after("11", "1")
     (True, True, False)
     """
-    figures = re.findall(r"\d+", stem)
+    figures = figures_of(stem)
     alike = stem.startswith(other) or stem.endswith(other)
-    return figures == re.findall(r"\d+", other) and (bool(figures) or alike)
+    return figures == figures_of(other) and (bool(figures) or alike)
+
+
+def figures_of(stem: str) -> tuple[str, ...]:
+    """The numbers in a name, which a film and its mask have in common.
+
+    >>> figures_of("p12_img_007")
+    ('12', '007')
+    """
+    return tuple(re.findall(r"\d+", stem))
 
 
 def same_class(name: str) -> str:
