@@ -37,3 +37,38 @@ def npz(tmp_path_factory, tiny_data):
         **{f"{n}_labels": s.labels[:, None] for n, s in tiny_data.splits().items()},
     )
     return path
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory):
+    """The folder of a search of 20 trials that has ended; a module may write into its own."""
+    from report_records import make_folder  # noqa: PLC0415 - as above
+
+    return make_folder(tmp_path_factory.mktemp("run") / "ended", 20, ended=True)
+
+
+@pytest.fixture(scope="module")
+def full(ended):
+    """The record of such a search, with everything that it can hold."""
+    from report_records import full_record  # noqa: PLC0415 - as above
+
+    return full_record(ended)
+
+
+@pytest.fixture(scope="module")
+def failed(tmp_path_factory):
+    """The record of a search that goes on, with failed trainings and no test split."""
+    from report_records import make_folder  # noqa: PLC0415 - as above
+
+    from ckrm_tf.reporting.collect import collect  # noqa: PLC0415 - as above
+
+    return collect(make_folder(tmp_path_factory.mktemp("run") / "failed", 100))
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory):
+    """The folder of a comparison, with what holds over new seeds."""
+    from report_records import HELD, compared_rows, make_comparison  # noqa: PLC0415 - as above
+
+    folder = tmp_path_factory.mktemp("run") / "compared"
+    return make_comparison(folder, compared_rows(), held=HELD)

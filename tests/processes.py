@@ -1,12 +1,24 @@
-"""Processes that tests start, and whether they have ended."""
+"""Processes that tests start: whether they have ended, and what started them."""
 
 from __future__ import annotations
 
 
 def gone(number):
     """Whether a process has ended; one that nobody has buried yet counts."""
+    found = _told(number)
+    return not found or found[0] in "ZX"
+
+
+def parent(number):
+    """The process that started a process, 0 where it has ended."""
+    found = _told(number)
+    return int(found[1]) if found else 0
+
+
+def _told(number):
+    """What the system tells of a process after its name: state, parent, ...; nothing at its end."""
     try:
         with open(f"/proc/{number}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] in "ZX"
+            return file.read().rpartition(")")[2].split()
     except FileNotFoundError:
-        return True
+        return []

@@ -17,7 +17,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from given_models import given_family
-from processes import gone
+from processes import gone, parent
 
 from ckrm_tf import ResNetFamily, Stage, Widths
 from ckrm_tf.data.folds import folds, search_folds
@@ -130,15 +130,6 @@ def runner_in(folder, setup, pool, said=None):
 
 def process(slot):
     return int(slot.where.rpartition("/")[2])
-
-
-def parent(number):
-    """The process that started a process, 0 where it has ended."""
-    try:
-        with open(f"/proc/{number}/stat") as file:
-            return int(file.read().rpartition(")")[2].split()[1])
-    except FileNotFoundError:
-        return 0
 
 
 class Deaths:

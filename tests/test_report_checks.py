@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 from report_records import (
     bare_record,
-    full_record,
-    make_folder,
     one_failed,
 )
 
@@ -17,11 +15,6 @@ from ckrm_tf.reporting.checks.registry import CHECKS
 from ckrm_tf.reporting.record import Estimate, Record
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="module")
-def full(tmp_path_factory) -> Record:
-    return full_record(make_folder(tmp_path_factory.mktemp("run") / "ended", 20, ended=True))
 
 
 def _judged(record: Record, **changes) -> Record:

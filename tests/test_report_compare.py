@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean
 
 import pytest
-from report_records import HELD, compared_rows, full_record, make_comparison, make_folder
+from report_records import HELD, compared_rows, make_comparison, make_folder
 
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.reporting import render, words, write_report
@@ -26,19 +26,8 @@ from search.report import report_run
 
 
 @pytest.fixture(scope="module")
-def comparison(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("run") / "compared"
-    return make_comparison(folder, compared_rows(), held=HELD)
-
-
-@pytest.fixture(scope="module")
 def compared(comparison) -> Record:
     return collect(comparison)
-
-
-@pytest.fixture(scope="module")
-def full(tmp_path_factory) -> Record:
-    return full_record(make_folder(tmp_path_factory.mktemp("run") / "ended", 20, ended=True))
 
 
 def test_the_record_of_a_comparison_has_what_its_rows_have(comparison):

@@ -18,7 +18,6 @@ from report_records import (
     JUDGED,
     WILD,
     bare_record,
-    full_record,
     make_folder,
     one_failed,
     recorded,
@@ -28,7 +27,6 @@ from ckrm_tf.reporting import render
 from ckrm_tf.reporting.charts.registry import charts_of
 from ckrm_tf.reporting.checks.registry import answers
 from ckrm_tf.reporting.collect import collect
-from ckrm_tf.reporting.record import Record
 from ckrm_tf.reporting.sections.base import Page
 from ckrm_tf.reporting.tables import latex_table, trials_csv
 from ckrm_tf.reporting.tex import tex
@@ -37,16 +35,6 @@ from search.cli import main
 from search.report import report_run
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="module")
-def ended(tmp_path_factory) -> Path:
-    return make_folder(tmp_path_factory.mktemp("run") / "ended", 20, ended=True)
-
-
-@pytest.fixture(scope="module")
-def full(ended) -> Record:
-    return full_record(ended)
 
 
 @pytest.fixture(scope="module")

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from pathlib import Path
 from statistics import fmean
 
 import numpy as np
 import pytest
 from report_page import seen
 from report_records import (
-    HELD,
     bare_record,
-    compared_rows,
-    full_record,
-    make_comparison,
-    make_folder,
     recorded,
 )
 
@@ -28,23 +22,6 @@ from ckrm_tf.reporting.drawing import drawing
 from ckrm_tf.reporting.record import Record
 from ckrm_tf.reporting.sections.base import Page
 from ckrm_tf.reporting.sections.registry import SECTIONS
-
-
-@pytest.fixture(scope="module")
-def full(tmp_path_factory) -> Record:
-    return full_record(make_folder(tmp_path_factory.mktemp("run") / "ended", 20, ended=True))
-
-
-@pytest.fixture(scope="module")
-def failed(tmp_path_factory) -> Record:
-    """A search that goes on, with failed trainings and no test split."""
-    return collect(make_folder(tmp_path_factory.mktemp("run") / "failed", 100))
-
-
-@pytest.fixture(scope="module")
-def comparison(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("run") / "compared"
-    return make_comparison(folder, compared_rows(), held=HELD)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from statistics import fmean
 
 import numpy as np
@@ -22,22 +21,10 @@ from ckrm_tf.reporting.charts.registry import CHARTS
 from ckrm_tf.reporting.checks.registry import CHECKS
 from ckrm_tf.reporting.collect import collect
 from ckrm_tf.reporting.files import numbered
-from ckrm_tf.reporting.record import Record
 from ckrm_tf.reporting.sections.base import Page
 from ckrm_tf.reporting.sections.registry import SECTIONS
 from ckrm_tf.reporting.tried import front
 from ckrm_tf.tuning.history import Outcome
-
-
-@pytest.fixture(scope="module")
-def ended(tmp_path_factory) -> Path:
-    return make_folder(tmp_path_factory.mktemp("run") / "ended", 20, ended=True)
-
-
-@pytest.fixture(scope="module")
-def failed(tmp_path_factory) -> Record:
-    """A search that goes on, with failed trainings and no test split."""
-    return collect(make_folder(tmp_path_factory.mktemp("run") / "failed", 100))
 
 
 def test_the_record_has_what_the_folder_has(ended):

@@ -9,17 +9,9 @@ from report_records import (
     JUDGED,
     SETTINGS,
     bare_record,
-    full_record,
-    make_folder,
 )
 
 from ckrm_tf.reporting import words
-from ckrm_tf.reporting.record import Record
-
-
-@pytest.fixture(scope="module")
-def full(tmp_path_factory) -> Record:
-    return full_record(make_folder(tmp_path_factory.mktemp("run") / "ended", 20, ended=True))
 
 
 def test_sentences_of_the_verdict(full):
