@@ -14,6 +14,7 @@ from ckrm_tf.export import ExportReport
 from ckrm_tf.families.base import Family
 from ckrm_tf.reporting.collect_compare import STRATEGIES
 from ckrm_tf.store import weights
+from ckrm_tf.store.failures import CRASH
 from ckrm_tf.store.journal import Journal
 from ckrm_tf.store.record import COMPLETED
 from search.settings import Settings
@@ -105,7 +106,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _is_whole(folder: Path, family: Family, epochs: int) -> bool:
     """No training is to be tried again, and every recorded weights file is as it was."""
     for training in Journal(folder / "trials.jsonl", family).current():
-        if training.retryable:
+        if training.retryable not in (None, CRASH):
             return False
         if training.status != COMPLETED or training.weights is None:
             continue

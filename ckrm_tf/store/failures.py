@@ -11,6 +11,8 @@ from collections.abc import Iterator
 MEMORY, ROOM, IN_USE = "out of memory", "no room on the disk", "a file in use"
 # Told by the pool whose workers died (`ckrm_tf.cluster.pool`).
 WORKER = "workers that died"
+# Told by `ckrm_tf.store.crashes`: passes where other versions or settings of the libraries do.
+CRASH = "crashes of the process"
 
 _ERRNO = {
     errno.ENOMEM: MEMORY,

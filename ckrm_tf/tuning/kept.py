@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 from keras_tuner.errors import FatalError
@@ -12,7 +13,8 @@ from ckrm_tf.design.design import Design
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.families.base import Family
 from ckrm_tf.files import whole_file
-from ckrm_tf.store.failures import ROOM, passing
+from ckrm_tf.store.crashes import Crashes
+from ckrm_tf.store.failures import CRASH, ROOM, passing
 from ckrm_tf.store.journal import Journal
 from ckrm_tf.store.owner import no_room
 from ckrm_tf.store.record import COMPLETED, Key, Training
@@ -50,6 +52,11 @@ class Kept:
         self.ahead = Journal(self.journal.path.with_name(AHEAD), family)
         self._from_ahead: set[Key] = set()
         self._sound: set[Key] = set()
+
+    @cached_property
+    def crashes(self) -> Crashes:
+        """The trainings that ended their process."""
+        return Crashes(self.journal.path.parent)
 
     def weights_path(
         self, design: Design, seed: int, epochs: int | None = None, how: str = PLAIN_NAME
@@ -102,6 +109,8 @@ class Kept:
         if found.status == COMPLETED:
             return None if self.has_weights(found) else "its weights are not those recorded"
         if self.journal.is_new(found):
+            return None
+        if found.retryable == CRASH and self.crashes.why_not(found.key):
             return None
         if found.retryable:
             return f"it failed for {found.retryable}"

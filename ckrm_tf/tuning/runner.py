@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,14 @@ from ckrm_tf.data.dataset import Dataset, Split
 from ckrm_tf.design.design import Design
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.families.base import Family
+from ckrm_tf.store.crashes import CrashError
+from ckrm_tf.store.failures import CRASH
 from ckrm_tf.store.journal import Journal
 from ckrm_tf.store.record import Key, Training
 from ckrm_tf.train.recipe import Recipe
 from ckrm_tf.train.trainer import Trainer
 from ckrm_tf.train.way import PLAIN, PLAIN_NAME, Way
-from ckrm_tf.tuning.attempt import attempt
+from ckrm_tf.tuning.attempt import attempt, failure
 from ckrm_tf.tuning.heritage import Heritage
 from ckrm_tf.tuning.kept import Kept
 from ckrm_tf.tuning.pool import Pool
@@ -216,6 +219,22 @@ class Runner(Kept):
             if found is None:
                 raise CKRMError("pool", expected="a record of the training", received="none")
             return found
-        training = attempt(self, wanted)
+        training = self._crashed(wanted)
+        if training is None:
+            with self._room(), self.crashes.watched(wanted.key):
+                training = attempt(self, wanted)
         self._record(training)
         return self.journal.find(*training.key) or training
+
+    def _crashed(self, wanted: Wanted) -> Training | None:
+        """The failure of a training that has ended its process too often; None: it may be tried."""
+        why = self.crashes.why_not(wanted.key)
+        if why is not None:
+            return replace(failure(self, wanted, CrashError(why)), retryable=CRASH)
+        if self.crashes.last is not None and self.crashes.last[0] == wanted.key:
+            name = self.family.describe(wanted.design)
+            self.note(
+                f"{name}, seed {wanted.seed}, ended the process before this one "
+                f"({self.crashes.last[1]}): it is tried once more"
+            )
+        return None
