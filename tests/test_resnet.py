@@ -156,32 +156,9 @@ def test_ports_and_names() -> None:
 @pytest.mark.parametrize(("stride_conv", "strided"), [(1, "conv1"), (2, "conv2")])
 def test_where_the_stride_is(stride_conv: int, strided: str) -> None:
     model = resnet(TINY, (32, 32, 1), layout=Layout(stride_conv=stride_conv))
-    sides = [model.get_layer("stage1_block2_relu").output.shape[1]]
-    sides += [model.get_layer(f"stage2_block1_conv{n}").output.shape[1] for n in (1, 2, 3)]
-    halved = [f"conv{n}" for n in (1, 2, 3) if sides[n] < sides[n - 1]]
-    assert halved == [strided]
-    assert model.get_layer("stage2_block1_shortcut").output.shape[1] == sides[3]
-
-
-@pytest.mark.parametrize("stride_conv", [1, 2])
-def test_a_1x1_reads_the_first_pixel_of_every_stride(stride_conv: int) -> None:
-    """The network is the one whose 1x1 convolutions have the stride themselves."""
-    model = resnet(TINY, (32, 24, 1), layout=Layout(stride_conv=stride_conv))
-    pointwise = [la for la in model.layers if getattr(la, "kernel_size", ()) == (1, 1)]
-    assert {la.strides for la in pointwise} == {(1, 1)}
-    before, read, shortcut = (
-        model.get_layer(f"{name}").output
-        for name in ("stage1_block2_relu", "stage2_block1_sample", "stage2_block1_shortcut")
-    )
-    image = np.random.default_rng(0).normal(size=(2, 32, 24, 1)).astype("float32")
-    x, sampled, out = (
-        np.asarray(t) for t in keras.Model(model.input, [before, read, shortcut])(image)
-    )
-    np.testing.assert_array_equal(sampled, x[:, ::2, ::2])
-    assert (sampled != x[:, 1::2, 1::2]).any()
-    layer = model.get_layer("stage2_block1_shortcut")
-    strided = keras.ops.conv(x, layer.kernel, strides=2, padding="same") + layer.bias
-    np.testing.assert_allclose(out, np.asarray(strided), atol=1e-5)
+    for conv in ("conv1", "conv2", "conv3"):
+        strides = model.get_layer(f"stage2_block1_{conv}").strides
+        assert strides == ((2, 2) if conv == strided else (1, 1))
 
 
 def test_total_stride_of_the_papers_layout_is_32() -> None:

@@ -260,7 +260,7 @@ def test_the_shortcut_takes_over_what_blocks_gave(depth):
     read, before, after = keras.Model(model.input, [shortcut.input, sums[depth], sums[last]])(
         films()
     )
-    x = np.asarray(read).reshape(-1, 12).astype(float)
+    x = np.asarray(read)[:, ::2, ::2].reshape(-1, 12).astype(float)
     x = np.hstack([x, np.ones((len(x), 1))])
     solved = np.linalg.lstsq(x, np.asarray(after - before).reshape(-1, 16), rcond=None)[0]
     scale = np.asarray(norm.gamma) / np.sqrt(np.asarray(norm.moving_variance) + norm.epsilon)

@@ -12,8 +12,7 @@ from ckrm_tf.errors import CKRMError
 # Variables of the command that its workers take over.
 INHERITED = ("KERAS_BACKEND", "TF_ENABLE_ONEDNN_OPTS", "TF_CPP_MIN_LOG_LEVEL")
 
-# Of the threads within an operation: with oneDNN on and one of them TensorFlow 2.21 writes beyond
-# its memory here, and small networks end in "free(): invalid pointer".
+# Of the threads within an operation: see docs/reliability.md, "A fault of TensorFlow".
 LEAST = 2
 
 # Ray counts parts of a GPU in so many units, and rounds to them.

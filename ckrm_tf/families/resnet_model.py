@@ -61,26 +61,14 @@ class _Builder:
             name=name,
         )(x)
 
-    @staticmethod
-    def sampled(x: Any, name: str, stride: int) -> Any:
-        """What a 1x1 convolution of this stride reads: the first pixel of every `stride`.
-
-        The convolution itself has no stride: TensorFlow with oneDNN ends the process in the
-        gradient of one that has, where few channels feed many (`benchmarks/onednn_crash.py`).
-        """
-        if stride == 1:
-            return x
-        return layers.AveragePooling2D(1, stride, padding="same", name=f"{name}_sample")(x)
-
     def block(self, x: Any, stage: Stage, name: str, stride: int, *, first: bool) -> Any:
-        shortcut = self.sampled(x, name, stride)
-        if self.layout.stride_conv == 1:
-            x, stride = shortcut, 1
+        strides = (stride, 1) if self.layout.stride_conv == 1 else (1, stride)
+        shortcut = x
         if first:
-            shortcut = self.conv_bn(shortcut, stage.out, 1, f"{name}_shortcut")
-        x = self.conv_bn(x, stage.mid, 1, f"{name}_conv1")
+            shortcut = self.conv_bn(x, stage.out, 1, f"{name}_shortcut", stride)
+        x = self.conv_bn(x, stage.mid, 1, f"{name}_conv1", strides[0])
         x = layers.ReLU(name=f"{name}_relu1")(x)
-        x = self.middle(x, stage, f"{name}_conv2", stride)
+        x = self.middle(x, stage, f"{name}_conv2", strides[1])
         x = layers.ReLU(name=f"{name}_relu2")(x)
         x = self.conv_bn(x, stage.out, 1, f"{name}_conv3")
         x = layers.Add(name=f"{name}_add")([x, shortcut])

@@ -14,7 +14,7 @@ from typing import Any
 from ckrm_tf.design.design import Design
 from ckrm_tf.store.lines import append_line, whole_lines
 from ckrm_tf.store.record import Key
-from ckrm_tf.versions import versions
+from ckrm_tf.versions import library_version
 
 # The file of crashes, and that of the training under way, beside the journal.
 CRASHES, UNDER_WAY = "crashes.jsonl", ".training"
@@ -49,7 +49,7 @@ class Crashes:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.last: tuple[Key, str] | None = None
-        self._conditions = versions() | {"onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "")}
+        self._conditions = _conditions()
         self._counts: dict[Key, list[str]] = {}
         self._enter()
         for _, line in whole_lines(folder / CRASHES):
@@ -105,7 +105,12 @@ class Crashes:
             path.unlink()
 
 
-def _crash(line: bytes) -> tuple[Key, str, Mapping[str, str]] | None:
+def _conditions() -> dict[str, str | None]:
+    found = {name: library_version(name) for name in ("tensorflow", "keras", "numpy")}
+    return found | {"TF_ENABLE_ONEDNN_OPTS": os.environ.get("TF_ENABLE_ONEDNN_OPTS")}
+
+
+def _crash(line: bytes) -> tuple[Key, str, Mapping[str, str | None]] | None:
     """The training of a line, its fault and its conditions; None where it tells of none."""
     try:
         found: dict[str, Any] = json.loads(line)

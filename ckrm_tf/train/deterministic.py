@@ -13,8 +13,8 @@ def prepare(wanted: bool, seed: int) -> None:
     """Make TensorFlow's operations deterministic, on one thread; nothing where not wanted.
 
     Sums of floats depend on their order, and threads finish in any order. It holds for the whole
-    process. oneDNN must be off: with it TensorFlow 2.21 writes beyond its memory here (small
-    networks end in "double free or corruption").
+    process. oneDNN must be off: on one thread TensorFlow 2.21 with it ends networks that have a
+    strided transposed 1x1 convolution (`ckrm_tf.train.sampled` mends the others).
 
     Raises:
         CKRMError: another backend, oneDNN, or TensorFlow has computed something already.

@@ -12,6 +12,7 @@ from keras import ops
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.models.facts import ModelFacts, as_pixels
 from ckrm_tf.train.distill import distilled_loss, softened
+from ckrm_tf.train.sampled import sampled_strides
 from ckrm_tf.train.way import WEIGHT
 
 BATCH = 32
@@ -88,7 +89,9 @@ def fine_tune(
     batches = _Images(images, labels, scale, facts, seed)
     rate = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * len(batches))
     model.compile(keras.optimizers.Adam(rate), loss=loss_of)
-    found = model.fit(batches, epochs=epochs, verbose=0, shuffle=False, callbacks=list(callbacks))
+    options: dict[str, Any] = {"epochs": epochs, "verbose": 0, "shuffle": False}
+    with sampled_strides(model):
+        found = model.fit(batches, callbacks=list(callbacks), **options)
     loss = float(found.history["loss"][-1])
     if compiled is not None:
         model.compile(**compiled)

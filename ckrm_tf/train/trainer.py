@@ -19,6 +19,7 @@ from ckrm_tf.train.batches import Batches, scaled
 from ckrm_tf.train.optimizer import FusedAdam
 from ckrm_tf.train.precision import FLOAT32, layers_in
 from ckrm_tf.train.recipe import Recipe
+from ckrm_tf.train.sampled import sampled_strides
 
 PREDICT_BATCH = 128
 
@@ -160,14 +161,15 @@ class Trainer:
         epochs = self.recipe.epochs
         on_tensorflow = keras.backend.backend() == "tensorflow"
         # The batches have their own order; Keras would shuffle them by the global generator.
-        network.fit(
-            batches.dataset(epochs) if on_tensorflow else batches,
-            epochs=epochs,
-            steps_per_epoch=len(batches),
-            verbose=0,
-            shuffle=False,
-            callbacks=[clock, *callbacks],
-        )
+        with sampled_strides(network):
+            network.fit(
+                batches.dataset(epochs) if on_tensorflow else batches,
+                epochs=epochs,
+                steps_per_epoch=len(batches),
+                verbose=0,
+                shuffle=False,
+                callbacks=[clock, *callbacks],
+            )
         done = time.perf_counter()
         if not np.isfinite(clock.loss):
             raise CKRMError("training loss", expected="a finite number", received=clock.loss)
