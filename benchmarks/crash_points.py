@@ -45,6 +45,7 @@ WORDS = [
     "--batch-size", "4", "--confirm", "0", "--floor", "2", "--margin", "0.99",
     "--image-size", "8", "--deterministic", "true",
 ]  # fmt: skip
+JOURNAL = "trials.jsonl"
 WRITES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}
 
 # Read when TensorFlow is imported; deterministic searches need it.
@@ -68,18 +69,21 @@ def make_data(path: Path) -> None:
 
 @dataclass
 class Start:
-    """One start of the command: how it ended, its writes, and the processes that outlived it."""
+    """One start of the command: how it ended, its writes, and the processes that outlived it.
+
+    `writes` has a byte for each write, `t` where a training was recorded.
+    """
 
     status: int
     seconds: float
     hung: bool = False
-    writes: int = 0
+    writes: bytes = b""
     killed: bool = False
     left: tuple[str, ...] = ()
 
 
-def kill_at(folder: Path, number: int | None, counter: Callable[[], object]) -> None:
-    """Count this process's writes below a folder, and kill it just before the given one."""
+def kill_at(folder: Path, number: int | None, tell: Callable[[bytes], object]) -> None:
+    """Tell of this process's writes below a folder, and kill it just before the given one."""
     place, count = str(folder), 0
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
@@ -95,7 +99,7 @@ def kill_at(folder: Path, number: int | None, counter: Callable[[], object]) -> 
             count += 1
             if count == number:
                 os.kill(os.getpid(), signal.SIGKILL)
-            counter()
+            tell(b"t" if str(path).endswith(JOURNAL) else b".")
 
     sys.addaudithook(hook)
 
@@ -114,7 +118,7 @@ def forked(words: list[str], folder: Path, number: int | None, after: float | No
             )
             os.dup2(silent, 1)
             os.dup2(silent, 2)
-            kill_at(folder, number, lambda: os.write(write, b"."))
+            kill_at(folder, number, lambda byte: os.write(write, byte))
             from search.cli import main  # noqa: PLC0415 - imported before the fork
             from search.run import run  # noqa: PLC0415
 
@@ -128,7 +132,7 @@ def forked(words: list[str], folder: Path, number: int | None, after: float | No
     os.close(write)
     start = waited(lambda: _reap(pid), lambda: os.kill(pid, signal.SIGKILL), began, after)
     while found := os.read(read, 65536):
-        start.writes += len(found)
+        start.writes += found
     os.close(read)
     return start
 
@@ -186,7 +190,7 @@ class Found:
     @classmethod
     def of(cls, folder: Path) -> Found:
         """The whole lines of the journal of a folder."""
-        path = folder / "trials.jsonl"
+        path = folder / JOURNAL
         lines = []
         for line in path.read_bytes().split(b"\n") if path.exists() else ():
             try:
@@ -264,7 +268,7 @@ def measure(
         if whole.status:
             raise RuntimeError((place / "screen.log").read_text())
         reference = Found.of(place / "whole")
-        tally.counts["writes of a whole search"] = whole.writes
+        tally.counts["writes of a whole search"] = len(whole.writes)
         number = 0
         while tally.counts["kills"] < points:
             number += 1
@@ -274,9 +278,11 @@ def measure(
                 left -= 1
                 by_time = commands or left % 3 == 0
                 # A start that goes on has less to do than the first; workers take their time.
-                most = whole.seconds if workers > 1 else whole.seconds / 2
+                to_come = len(whole.writes.split(b"t", len(found.lines))[-1])
+                share = to_come / max(1, len(whole.writes))
+                most = whole.seconds if commands else whole.seconds * share
                 after = rng.uniform(0, most) if by_time else None
-                at = None if by_time else rng.randrange(1, max(2, whole.writes // 2))
+                at = None if by_time else rng.randrange(1, max(2, to_come))
                 start = starter(words(folder, *many), folder, at, after)
                 tally.counts["kills"] += start.killed
                 tally.counts["hangs"] += start.hung
