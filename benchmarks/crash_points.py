@@ -278,7 +278,7 @@ def measure(
             while left and tally.counts["kills"] < points:
                 left -= 1
                 by_time = commands or left % 3 == 0
-                # A start that goes on has less to do than the first; workers take their time.
+                # A start that goes on has less to do than the first. Commands tell of no writes.
                 to_come = len(whole.writes.split(b"t", len(found.lines))[-1])
                 share = to_come / max(1, len(whole.writes))
                 most = whole.seconds if commands else whole.seconds * share
