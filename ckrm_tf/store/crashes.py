@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -22,7 +23,8 @@ CRASHES, UNDER_WAY = "crashes.jsonl", ".training"
 # Crashes of one training after which it is a failure.
 MOST = 2
 
-_FATAL = "Fatal Python error: "
+# How a fault begins in what Python writes; Windows has its own words.
+_FATAL = re.compile(rb"^(?:Fatal Python error|Windows fatal exception): (.*)", re.MULTILINE)
 # Characters of a trace that are kept.
 _LONGEST = 4000
 
@@ -98,12 +100,10 @@ class Crashes:
         path = self.folder / UNDER_WAY
         with suppress(OSError):
             head, _, trace = path.read_bytes().partition(b"\n")
-            told = trace.decode(errors="replace")
-            start = told.find(_FATAL)
-            found = _crash(head)
-            if found is not None and start >= 0:
-                fault = told[start + len(_FATAL) :].partition("\n")[0]
-                more = {"fault": fault, "trace": told[:_LONGEST]}
+            told, found = _FATAL.search(trace), _crash(head)
+            if told is not None and found is not None:
+                fault = told[1].decode(errors="replace").strip()
+                more = {"fault": fault, "trace": trace.decode(errors="replace")[:_LONGEST]}
                 append_line(self.folder / CRASHES, json.loads(head) | more)
                 self.last = found[0], fault
             path.unlink()
