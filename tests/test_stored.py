@@ -310,3 +310,42 @@ def test_weights_that_are_missing_or_broken_are_rows(tmp_path):
     assert rows["first"] == "its weights are not in the file"
     assert "NaN" in rows["grouped"]
     assert rows["side"] is None
+
+
+def plain(name: str = "conv", **more) -> keras.Model:
+    image = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, name=name, **more)(image)
+    return keras.Model(image, layers.Conv2D(4, 3, name="other")(x))
+
+
+@pytest.mark.parametrize("name", ["bf16", "f16.0", "a:0"])
+def test_an_h5_file_of_any_precision_and_any_name(name, tmp_path):
+    """Keras cannot read bfloat16 back from `.h5`, where it is two bytes of no type."""
+    model = plain(name, dtype="bfloat16" if name == "bf16" else "float16")
+    path = saved(model, tmp_path / "half.h5")
+    first, other = stored_kernels(path).kernels
+    assert (first.name, first.reason) == (name, None)
+    np.testing.assert_array_equal(first.groups[0], np.float32(model.get_layer(name).kernel))
+    assert np.ptp(first.groups[0]) > 0.5
+    assert other.name == "other"
+
+
+@pytest.mark.parametrize("way", ["gone", "outside", "raw"])
+def test_what_one_layer_lacks_is_one_row(way, tmp_path, capsys):
+    """A kernel is not there, or is a link to another file: that is not followed."""
+    path = saved(plain(), tmp_path / "model.h5")
+    aside = saved(plain(), tmp_path / "aside.h5")
+    (tmp_path / "raw").write_bytes(bytes(4 * 3 * 3 * 3 * 4))
+    place = "model_weights/conv/conv/kernel"
+    with h5py.File(path, "a") as file:
+        del file[place]
+        if way == "outside":
+            file[place] = h5py.ExternalLink(str(aside), place)
+        elif way == "raw":
+            whole = [(str(tmp_path / "raw"), 0, h5py.h5f.UNLIMITED)]
+            file.create_dataset(place, (3, 3, 3, 4), "float32", external=whole)
+    rows = {k.name: k.reason for k in stored_kernels(path).kernels}
+    assert rows == {"conv": "its weights are not in the file", "other": None}
+    assert {k.reason for k in stored_kernels(aside).kernels} == {None}
+    main(report, [str(path)])
+    assert "Skipped 1 (conv)" in capsys.readouterr().out

@@ -22,6 +22,8 @@ CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 # Keras stores its zip uncompressed: what swells so much more is no model.
 SWELLS = 50
 SMALL = 2**24
+# Keras 2 ends the names of its variables with it.
+NUMBER = re.compile(r":\d+$")
 ROOTS = ("layers", "_layer_checkpoint_dependencies")
 
 
@@ -73,7 +75,7 @@ def open_weights(path: Path) -> Iterator[tuple[Any, Weights]]:
                 if config is None and _has_places(file):
                     yield None, ByPlace(file, "")
                 else:
-                    group = file.get("model_weights", file)
+                    group = _held(file, "model_weights") or file
                     yield None if config is None else json.loads(config), ByName.of(group)
     except CKRMError:
         raise
@@ -97,13 +99,29 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
     return archive.read(name)
 
 
+def _held(group: Any, path: str) -> Any:
+    """What this file itself holds at a path, None where that is nothing.
+
+    Links to other files are not followed, nor are arrays read that lie in other files.
+    """
+    for part in filter(None, path.split("/")):
+        inside = isinstance(group, h5py.Group)
+        if not inside or not isinstance(group.get(part, getlink=True), h5py.HardLink):
+            return None
+        group = group[part]
+    outside = isinstance(group, h5py.Dataset) and (group.external or group.is_virtual)
+    return None if outside else group
+
+
 def _value(dataset: Any) -> np.ndarray:
     if isinstance(dataset, h5py.Dataset) and dataset.nbytes > SMALL:
         held = dataset.id.get_storage_size()
         if dataset.nbytes > SWELLS * held:
             raise ValueError(f"{dataset.name} declares {dataset.nbytes} bytes and holds {held}")
     values = np.asarray(dataset)
-    if isinstance(dataset, h5py.Dataset) and dataset.attrs.get("dtype") == "bfloat16":
+    told = isinstance(dataset, h5py.Dataset) and dataset.attrs.get("dtype") == "bfloat16"
+    # Keras writes it to `.h5` as two bytes of no type.
+    if told or values.dtype.name in ("bfloat16", "void16"):
         # The upper half of a float32.
         return (values.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
     return values
@@ -135,8 +153,8 @@ class ByPlace(Weights):
 
     def _group(self, path: str) -> Any:
         """The group at a path; on Windows Keras 2 wrote it with backslashes."""
-        found = self.file.get(path) if path else self.file
-        found = self.file.get(path.replace("/", "\\")) if found is None else found
+        found = _held(self.file, path)
+        found = _held(self.file, path.replace("/", "\\")) if found is None else found
         return found if isinstance(found, h5py.Group) else None
 
     def part(self, attribute: str, name: str) -> Weights:
@@ -146,14 +164,9 @@ class ByPlace(Weights):
     def arrays(self, names: tuple[str, ...]) -> dict[str, np.ndarray]:
         """See `Weights`; they have numbers only."""
         here = self._group(self.path)
-        group = None if here is None else here.get("vars")
-        if not isinstance(group, h5py.Group):
-            return {}
-        return {
-            name: _value(group[str(number)])
-            for number, name in enumerate(names)
-            if str(number) in group
-        }
+        group = None if here is None else _held(here, "vars")
+        held = {name: _held(group, str(number)) for number, name in enumerate(names)}
+        return {name: _value(v) for name, v in held.items() if isinstance(v, h5py.Dataset)}
 
     def inner(self) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
         """See `Weights`; the first is taken for the kernel and the second for the bias."""
@@ -184,11 +197,13 @@ class ByName(Weights):
         values: dict[str, Any] = {}
         for layer in group.attrs.get("layer_names", list(group)):
             name = _text(layer)
-            part = group.get(name)
+            part = _held(group, name)
             if isinstance(part, h5py.Group):
                 for weight in part.attrs.get("weight_names", []):
                     path = _text(weight)
-                    values[f"{name}//{path.split(':')[0]}"] = part[path]
+                    value = _held(part, path)
+                    if isinstance(value, h5py.Dataset):
+                        values[f"{name}//{NUMBER.sub('', path)}"] = value
         return cls(values)
 
     def layers(self, layers: Sequence[tuple[str, str]]) -> list[Weights]:
