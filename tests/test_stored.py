@@ -11,6 +11,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers
@@ -349,3 +350,80 @@ def test_what_one_layer_lacks_is_one_row(way, tmp_path, capsys):
     assert {k.reason for k in stored_kernels(aside).kernels} == {None}
     main(report, [str(path)])
     assert "Skipped 1 (conv)" in capsys.readouterr().out
+
+
+def every_kind() -> keras.Model:
+    image = keras.Input((16, 16, 3))
+    x = layers.DepthwiseConv2D(3, depth_multiplier=3, use_bias=False)(image)
+    x = layers.SeparableConv2D(6, 3, depth_multiplier=2)(x)
+    x = layers.Conv2DTranspose(6, 3, use_bias=False)(x)
+    x = layers.Conv1DTranspose(5, 3)(layers.Reshape((-1, 6))(x))
+    return keras.Model(image, layers.MultiHeadAttention(2, 3)(x, x))
+
+
+class Attributes(keras.Model):
+    """The places of its weights are named by attributes, not by classes."""
+
+    def __init__(self):
+        super().__init__()
+        self.state = layers.ConvLSTM2D(3, 2)
+        self.apart = layers.SeparableConv2D(6, 3, depth_multiplier=2)
+
+    def call(self, frames):
+        return self.apart(self.state(frames))
+
+
+def attributes() -> keras.Model:
+    model = Attributes()
+    model(np.zeros((1, 2, 9, 9, 2), "float32"))
+    return model
+
+
+def contents(kernels) -> list[tuple[float, ...]]:
+    """What every measured kernel holds, in order of size."""
+    measured = [k for k in kernels if k.reason is None]
+    return sorted(tuple(np.sort(np.concatenate([g.ravel() for g in k.groups]))) for k in measured)
+
+
+@pytest.mark.parametrize("make", [every_kind, attributes, recurrent])
+def test_weights_alone_are_those_of_the_model(make, tmp_path):
+    model = make()
+    rng = np.random.default_rng(0)
+    for weight in model.weights:
+        weight.assign(rng.uniform(0.1, 1.0, weight.shape))
+    model.save_weights(tmp_path / "model.weights.h5")
+    found = stored_kernels(tmp_path / "model.weights.h5", pointwise=True)
+    wanted = [k for k in model_kernels(model, pointwise=True, fold=False) if k.reason is None]
+    assert sorted(k.shape for k in found.kernels if k.reason is None) == sorted(
+        k.shape for k in wanted
+    )
+    for a, b in zip(contents(found.kernels), contents(wanted), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+    # Attention is listed, and not measured.
+    assert sum(k.reason is not None for k in found.kernels) == (4 if make is every_kind else 0)
+
+
+def test_places_are_read_in_the_order_of_their_numbers(tmp_path):
+    inside = [layers.Conv2D(2 + n, 1) for n in range(12)]
+    keras.Sequential([keras.Input((4, 4, 3)), *inside]).save_weights(tmp_path / "m.weights.h5")
+    shapes = [k.shape[-1] for k in stored_kernels(tmp_path / "m.weights.h5").kernels]
+    assert shapes == list(range(2, 14))
+
+
+def test_variables_of_one_name_in_a_saved_model(tmp_path):
+    """Keras 2 names the layers of nested models alike; a second list of all adds none."""
+    rng = np.random.default_rng(0)
+
+    def part(values: np.ndarray) -> tf.Module:
+        module = tf.Module()
+        module.kernel = tf.Variable(values, name="c/kernel")
+        module.bias = tf.Variable(np.zeros(values.shape[-1], "float32"), name="c/bias")
+        return module
+
+    whole, kernels = tf.Module(), [rng.normal(size=(3, 3, 2, n)) for n in (4, 4, 5)]
+    whole.parts = [part(kernel) for kernel in (*kernels, kernels[0])]
+    tf.saved_model.save(whole, str(tmp_path / "saved"))
+    found = stored_kernels(tmp_path / "saved").kernels
+    assert [k.name for k in found] == ["c", "c#2", "c#3"]
+    for kernel, own in zip(kernels, found, strict=True):
+        np.testing.assert_array_equal(own.groups[0], kernel)

@@ -16,6 +16,7 @@ from keras import layers
 
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.measures.kernels import (
+    GATES,
     ConvolutionKernel,
     depthwise,
     prepared,
@@ -23,7 +24,7 @@ from ckrm_tf.measures.kernels import (
     unused_name,
 )
 from ckrm_tf.models.stored_graph import norm_names
-from ckrm_tf.models.stored_weights import Weights, open_weights
+from ckrm_tf.models.stored_weights import Weights, open_weights, snake_case
 
 NO_WEIGHTS = "its weights are not in the file"
 UNKNOWN = "a kernel of a layer of unknown kind"
@@ -160,13 +161,27 @@ class _Reader:
     def _unknown(self, path: str, weights: Weights) -> Iterator[ConvolutionKernel]:
         """Kernels of unknown layers: their shape and that of the bias beside them tell the kind."""
         own = f"{path.rpartition('/')[2]}/"
-        for name, values in weights.inner():
+        for name, values, kind in weights.inner():
             place = "/".join(part for part in (path, f"{name}/".removeprefix(own)) if part)
             place = place.strip("/")
-            if {"depthwise_kernel", "pointwise_kernel"} <= set(values):
+            if kind in PLACES:
+                found = list(self._known(PLACES[kind], {}, place, weights.at(name), None))
+                # How many groups a convolution has is not told.
+                if PLACES[kind] in GROUPED and any(row.reason is None for row in found):
+                    self.found.assumed.append(place)
+                yield from found
+            elif kind.endswith("dense"):  # of attention too
+                if values["kernel"].ndim > 2:
+                    yield ConvolutionKernel(place, values["kernel"].shape, reason=UNKNOWN)
+            elif {"depthwise_kernel", "pointwise_kernel"} <= set(values):
                 yield from _separable(place, values, 1, self.pointwise, None)
-                continue
-            yield from self._by_shape(place, values)
+            elif _separates(values.get("kernel"), values.get("recurrent_kernel")):
+                both = dict(zip(KINDS["SeparableConv2D"].names, values.values(), strict=False))
+                yield from _separable(place, both, 1, self.pointwise, None)
+            elif _gates(values.get("kernel"), values.get("recurrent_kernel")):
+                yield from _recurrent(place, values, 1, self.pointwise, None)
+            else:
+                yield from self._by_shape(place, values)
 
     def _by_shape(self, path: str, values: dict[str, np.ndarray]) -> Iterator[ConvolutionKernel]:
         kernel = values.get("kernel", values.get("depthwise_kernel"))
@@ -185,6 +200,21 @@ class _Reader:
         else:
             self.found.assumed.append(path)
             yield prepared(path, kernel, 1, self.pointwise)
+
+
+def _gates(kernel: np.ndarray | None, inner: np.ndarray | None) -> bool:
+    """Whether two kernels are those of a ConvLSTM."""
+    if kernel is None or inner is None or not 3 <= kernel.ndim == inner.ndim <= 5:
+        return False
+    gates = (GATES * inner.shape[-2],) * 2
+    return (kernel.shape[-1], inner.shape[-1]) == gates
+
+
+def _separates(kernel: np.ndarray | None, second: np.ndarray | None) -> bool:
+    """Whether two kernels are those of a separable convolution."""
+    if kernel is None or second is None or not 3 <= kernel.ndim == second.ndim <= 4:
+        return False
+    return second.shape[:-1] == (1,) * (kernel.ndim - 2) + (kernel.shape[-2] * kernel.shape[-1],)
 
 
 def _has(bias: np.ndarray | None, length: int, but: int | None = None) -> bool:
@@ -240,6 +270,9 @@ KINDS = {
        for n in (1, 2)},
     **{f"ConvLSTM{n}D": _Kind(("kernel", "recurrent_kernel"), _recurrent) for n in (1, 2, 3)},
 }  # fmt: skip
+GROUPED = {f"Conv{n}D" for n in (1, 2, 3)}
+# The class by the name of the place that Keras gives to its weights.
+PLACES = {snake_case(kind): kind for kind in KINDS if hasattr(layers, kind)}
 # Lambda is code of the file, but holds no weights.
 BUILT_IN = {name for name in dir(layers) if isinstance(getattr(layers, name), type)}
 

@@ -43,8 +43,15 @@ class Weights(ABC):
         """This layer's own, under the names that its kind gives them; those absent are left out."""
 
     @abstractmethod
-    def inner(self) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-        """Everything below, layer by layer: its path, and its `kernel` and `bias` and so on."""
+    def inner(self) -> Iterator[tuple[str, dict[str, np.ndarray], str]]:
+        """Everything below, layer by layer.
+
+        Its path, its `kernel` and `bias` and so on, and the place of its class where there is one.
+        """
+
+    @abstractmethod
+    def at(self, path: str) -> Weights:
+        """Those of a layer at a path that `inner` gave."""
 
 
 @contextmanager
@@ -132,6 +139,7 @@ class ByPlace(Weights):
 
     def __init__(self, file: Any, path: str) -> None:
         self.file, self.path = file, path
+        self.places: dict[str, list[str]] = {}
 
     def _at(self, *parts: str) -> ByPlace:
         return ByPlace(self.file, "/".join(part for part in (self.path, *parts) if part))
@@ -168,21 +176,27 @@ class ByPlace(Weights):
         held = {name: _held(group, str(number)) for number, name in enumerate(names)}
         return {name: _value(v) for name, v in held.items() if isinstance(v, h5py.Dataset)}
 
-    def inner(self) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-        """See `Weights`; the first is taken for the kernel and the second for the bias."""
+    def inner(self) -> Iterator[tuple[str, dict[str, np.ndarray], str]]:
+        """See `Weights`; the first is the kernel, the second that of the state or the bias."""
         root = self._group(self.path)
         if root is None:
             return
         found: list[str] = []
         root.visit(lambda name: found.append(name) if name.split("/")[-1] == "vars" else None)
-        for name in found:
+        for name in sorted(found, key=_in_order):
             place = name.split("/")[:-1]
             if place[:1] == ["optimizer"]:
                 continue
-            here = self._at(*place)
-            values = here.arrays(("kernel", "bias"))
+            values = self._at(*place).arrays(("kernel", "bias"))
             if "kernel" in values:
-                yield "/".join(p for p in place if p not in ROOTS), values
+                values |= {"recurrent_kernel": values["bias"]} if "bias" in values else {}
+                path = "/".join(p for p in place if p not in ROOTS)
+                self.places[path] = place
+                yield path, values, re.sub(r"_\d+$", "", place[-1]) if place else ""
+
+    def at(self, path: str) -> ByPlace:
+        """See `Weights`."""
+        return self._at(*self.places[path])
 
 
 class ByName(Weights):
@@ -229,8 +243,8 @@ class ByName(Weights):
             by_leaf["depthwise_kernel"] = by_leaf.get("kernel")
         return {n: _value(by_leaf[n]) for n in names if by_leaf.get(n) is not None}
 
-    def inner(self) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-        """See `Weights`."""
+    def inner(self) -> Iterator[tuple[str, dict[str, np.ndarray], str]]:
+        """See `Weights`; the names tell no class."""
         found: dict[str, dict[str, np.ndarray]] = {}
         for key, value in self.values.items():
             place, _, leaf = key.replace("//", "/").rpartition("/")
@@ -238,7 +252,17 @@ class ByName(Weights):
         for place, values in found.items():
             parts = place.split("/")
             # The group of a layer and the first part of the path within it are mostly one name.
-            yield "/".join(p for i, p in enumerate(parts) if not i or p != parts[i - 1]), values
+            path = "/".join(p for i, p in enumerate(parts) if not i or p != parts[i - 1])
+            yield path, values, ""
+
+    def at(self, path: str) -> ByName:
+        """See `Weights`."""
+        return self._below(path)
+
+
+def _in_order(path: str) -> list[tuple[int, str]]:
+    """`conv2d_2` before `conv2d_10`."""
+    return [(int(part) if part.isdigit() else -1, part) for part in re.split(r"(\d+)", path)]
 
 
 def _text(value: Any) -> str:
