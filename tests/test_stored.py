@@ -427,3 +427,40 @@ def test_variables_of_one_name_in_a_saved_model(tmp_path):
     assert [k.name for k in found] == ["c", "c#2", "c#3"]
     for kernel, own in zip(kernels, found, strict=True):
         np.testing.assert_array_equal(own.groups[0], kernel)
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_both_directions_of_a_file_of_keras_2(suffix, tmp_path):
+    """Its configuration tells of one layer and not of the names that both have."""
+    model = recurrent()
+    path = saved(model, tmp_path / f"model{suffix}")
+    wanted = list(model_kernels(model, pointwise=True))
+
+    def older(text: str) -> str:
+        config = json.loads(text)
+        (both,) = (c for c in config["config"]["layers"] if c["class_name"] == "Bidirectional")
+        del both["config"]["backward_layer"]
+        inner = both["config"]["layer"]["config"]
+        inner["name"] = inner["name"].removeprefix("forward_")
+        return json.dumps(config)
+
+    changed(path, older)
+    found = stored_kernels(path, pointwise=True).kernels
+    assert [k.name for k in found] == [k.name for k in wanted]
+    assert sum("backward" in k.name for k in found) == 1
+    for own, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(own.groups[0], other.groups[0], rtol=1e-6)
+
+
+def changed(path: Path, change) -> None:
+    """Put another configuration into a saved model."""
+    if path.suffix == ".h5":
+        with h5py.File(path, "a") as file:
+            file.attrs["model_config"] = change(file.attrs["model_config"])
+        return
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members["config.json"] = change(members["config.json"].decode()).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)

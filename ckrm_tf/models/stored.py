@@ -30,6 +30,7 @@ NO_WEIGHTS = "its weights are not in the file"
 UNKNOWN = "a kernel of a layer of unknown kind"
 QUANTIZED = "quantised weights"
 WRAPPED = ("layer", "forward_layer", "backward_layer")
+FORWARD = "forward_"
 
 
 @dataclass
@@ -107,18 +108,14 @@ class _Reader:
     ) -> Iterator[ConvolutionKernel]:
         kind, config = str(layer.get("class_name")), _config(layer)
         inside = _inside(layer)
-        wrapped = [config[key] for key in WRAPPED if isinstance(config.get(key), dict)]
+        wrapped = _wrapped(kind, config)
         if inside is not None:
             yield from self._model(layer, inside, f"{path}/", weights)
         elif wrapped and kind in BUILT_IN:
-            for key in WRAPPED:
-                inner = config.get(key)
-                if isinstance(inner, dict):
-                    name = _name(inner)
-                    # The first layer of the two is kept under another name.
-                    first = kind == "Bidirectional" and key == "layer"
-                    part = weights.part("forward_layer" if first else key, name)
-                    yield from self._layer(inner, f"{path}/{name}", part, scale)
+            for key, inner in wrapped.items():
+                name = _name(inner)
+                part = weights.part(key, name)
+                yield from self._layer(inner, f"{path}/{name}", part, scale)
         elif kind in KINDS:
             yield from self._known(kind, config, path, weights, scale)
         elif kind not in BUILT_IN:
@@ -305,6 +302,23 @@ def _config(layer: Any) -> dict[str, Any]:
 def _name(layer: dict[str, Any]) -> str:
     name = layer.get("name") or _config(layer).get("name") or layer.get("class_name")
     return str(name)
+
+
+def _wrapped(kind: str, config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The layers inside a wrapper by the attributes that hold them."""
+    found = {key: config[key] for key in WRAPPED if isinstance(config.get(key), dict)}
+    if kind == "Bidirectional" and "layer" in found:
+        # Keras 2 tells of one layer and makes two of it, of other names.
+        first = found.pop("layer")
+        bare = _name(first).removeprefix(FORWARD)
+        found.setdefault("forward_layer", _renamed(first, f"{FORWARD}{bare}"))
+        found.setdefault("backward_layer", _renamed(first, f"backward_{bare}"))
+    return dict(sorted(found.items(), reverse=True))
+
+
+def _renamed(layer: dict[str, Any], name: str) -> dict[str, Any]:
+    own = {key: value for key, value in layer.items() if key != "name"}
+    return own | {"config": _config(layer) | {"name": name}}
 
 
 def _inside(config: Any) -> list[dict[str, Any]] | None:
