@@ -464,3 +464,56 @@ def changed(path: Path, change) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in members.items():
             archive.writestr(name, content)
+
+
+def sharing(order: int) -> keras.Model:
+    """A layer that two models share, before or after another of its class."""
+    image = keras.Input((8, 8, 3))
+    shared = layers.Conv2D(3, 3, padding="same", name="shared")
+    two = [shared, layers.Conv2D(3, 3, padding="same", name="own")][::order]
+    inner = keras.Sequential([keras.Input((8, 8, 3)), *two], name="inner")
+    return keras.Model(image, inner(shared(image)))
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("suffix", [".keras", ".h5", "keras 2"])
+def test_a_layer_that_models_share_is_one_row(suffix, order, tmp_path):
+    model = sharing(order)
+    path = saved(model, tmp_path / ("model.h5" if suffix == ".h5" else "model.keras"))
+    if suffix == "keras 2" and order == 1:
+        # It counts no layer a second time.
+        with zipfile.ZipFile(path) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        weights = tmp_path / "weights.h5"
+        weights.write_bytes(members["model.weights.h5"])
+        with h5py.File(weights, "a") as file:
+            place = "layers/sequential/layers/conv2d"
+            file.move(f"{place}_1", place)
+        members["model.weights.h5"] = weights.read_bytes()
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in members.items():
+                archive.writestr(name, content)
+    found = stored_kernels(path).kernels
+    assert [k.name for k in found] == ["shared", "inner/own"]
+    for kernel, layer in zip(
+        found, [model.layers[1], model.layers[2].get_layer("own")], strict=True
+    ):
+        np.testing.assert_array_equal(kernel.groups[0], layer.kernel)
+
+
+@pytest.mark.parametrize("equal", [False, True])
+def test_layers_of_one_name_in_two_models_are_two_rows(equal, tmp_path):
+    """Other weights, or none that could tell them apart."""
+    image = keras.Input((8, 8, 3))
+    for_each = [
+        keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(3, 3, padding="same", name="c")])
+        for _ in range(2)
+    ]
+    model = keras.Model(image, for_each[1](for_each[0](image)))
+    path = saved(model, tmp_path / "model.h5")
+    if equal:
+        for part in for_each:
+            part.get_layer("c").kernel.assign(np.full((3, 3, 3, 3), 0.5))
+        with warnings.catch_warnings(action="ignore"):
+            model.save(path)
+    assert len(stored_kernels(path).kernels) == 2

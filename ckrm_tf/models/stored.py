@@ -6,6 +6,8 @@ SavedModel folders. Nothing in the file is run.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,6 +30,8 @@ from ckrm_tf.models.stored_weights import Weights, open_weights, snake_case
 
 NO_WEIGHTS = "its weights are not in the file"
 UNKNOWN = "a kernel of a layer of unknown kind"
+# Settings that depend on where the layer stands.
+BY_PLACE = ("shared_object_id", "build_config", "inbound_nodes")
 QUANTIZED = "quantised weights"
 WRAPPED = ("layer", "forward_layer", "backward_layer")
 FORWARD = "forward_"
@@ -81,6 +85,8 @@ class _Reader:
     pointwise: bool
     fold: bool
     found: Stored
+    # What has been read: a layer that several models share stands in the file with each of them.
+    seen: set[str] = field(default_factory=set)
 
     def kernels(self, config: Any) -> Iterator[ConvolutionKernel]:
         """Of a whole model; without a configuration every kernel is of unknown kind."""
@@ -94,7 +100,10 @@ class _Reader:
         self, config: Any, inside: list[dict[str, Any]], path: str, weights: Weights
     ) -> Iterator[ConvolutionKernel]:
         norms = norm_names(config) if self.fold else {}
-        parts = weights.layers([(_name(layer), str(layer.get("class_name"))) for layer in inside])
+        parts = weights.layers(
+            [(_name(layer), str(layer.get("class_name"))) for layer in inside],
+            [_signature(layer) in self.seen for layer in inside],
+        )
         by_name = {_name(layer): part for layer, part in zip(inside, parts, strict=True)}
         configs = {_name(layer): layer for layer in inside}
         for layer, part in zip(inside, parts, strict=True):
@@ -117,9 +126,26 @@ class _Reader:
                 part = weights.part(key, name)
                 yield from self._layer(inner, f"{path}/{name}", part, scale)
         elif kind in KINDS:
-            yield from self._known(kind, config, path, weights, scale)
+            for kernel in self._known(kind, config, path, weights, scale):
+                if not self._again(layer, kernel):
+                    yield kernel
         elif kind not in BUILT_IN:
             yield from self._own(config, path, weights, scale)
+        self.seen.add(_signature(layer))
+
+    def _again(self, layer: dict[str, Any], kernel: ConvolutionKernel) -> bool:
+        """Whether a layer of this configuration has these very weights, or has all that there are.
+
+        `.keras` holds the weights of a shared layer once, `.h5` with each model.
+        """
+        sign = _signature(layer)
+        if kernel.reason == NO_WEIGHTS:
+            return sign in self.seen
+        held = b"".join(group.tobytes() for group in kernel.groups)
+        part = f"{sign} {kernel.shape} {hashlib.sha256(held).hexdigest()}"
+        known = part in self.seen and any(np.ptp(group) > 0 for group in kernel.groups)
+        self.seen.add(part)
+        return known
 
     def _known(
         self, kind: str, config: dict[str, Any], path: str, weights: Weights, scale: Any
@@ -292,6 +318,18 @@ def _scale(config: dict[str, Any], weights: Weights) -> np.ndarray | None:
             variance + float(settings.get("epsilon", 1e-3))
         )
     return scale
+
+
+def _signature(layer: dict[str, Any]) -> str:
+    """What tells a layer from others, wherever it stands."""
+    own = [layer.get("class_name"), _name(layer), _settings(_config(layer))]
+    return json.dumps(own, sort_keys=True, default=str)
+
+
+def _settings(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _settings(v) for k, v in value.items() if k not in BY_PLACE}
+    return [_settings(v) for v in value] if isinstance(value, list) else value
 
 
 def _config(layer: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import json
 import re
 import zipfile
 from abc import ABC, abstractmethod
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,8 +31,13 @@ class Weights(ABC):
     """The weights below one layer or model."""
 
     @abstractmethod
-    def layers(self, layers: Sequence[tuple[str, str]]) -> list[Weights]:
-        """Those of each layer of a model, given by (name, class) in the order of the model."""
+    def layers(self, layers: Sequence[tuple[str, str]], seen: Sequence[bool]) -> list[Weights]:
+        """Those of each layer of a model.
+
+        Args:
+            layers: (name, class) in the order of the model.
+            seen: whether a layer like this was read in another model that may share it.
+        """
 
     @abstractmethod
     def part(self, attribute: str, name: str) -> Weights:
@@ -144,15 +149,23 @@ class ByPlace(Weights):
     def _at(self, *parts: str) -> ByPlace:
         return ByPlace(self.file, "/".join(part for part in (self.path, *parts) if part))
 
-    def layers(self, layers: Sequence[tuple[str, str]]) -> list[Weights]:
-        """See `Weights`; places are counted by class, whatever the names."""
-        used: Counter[str] = Counter()
-        found: list[Weights] = []
-        for _, kind in layers:
-            place = snake_case(kind)
-            number = used[place]
-            used[place] += 1
-            found.append(self._at(self._root(), f"{place}_{number}" if number else place))
+    def layers(self, layers: Sequence[tuple[str, str]], seen: Sequence[bool]) -> list[Weights]:
+        """See `Weights`; places are counted by class, whatever the names.
+
+        Keras 2 counts no layer that it has written in another model.
+        """
+        root, of_class = self._root(), defaultdict[str, list[int]](list)
+        for i, (_, kind) in enumerate(layers):
+            of_class[snake_case(kind)].append(i)
+        found: list[Weights] = [self] * len(layers)
+        for place, own in of_class.items():
+            names = [f"{place}_{number}" if number else place for number in range(len(own))]
+            held = [self._group(self._at(root, name).path) is not None for name in names]
+            new = [i for i in own if not seen[i]]
+            unseen_first = not all(held) and len(new) == sum(held) and all(held[: len(new)])
+            order = [*new, *(i for i in own if seen[i])] if unseen_first else own
+            for i, name in zip(order, names, strict=True):
+                found[i] = self._at(root, name)
         return found
 
     def _root(self) -> str:
@@ -220,7 +233,7 @@ class ByName(Weights):
                         values[f"{name}//{NUMBER.sub('', path)}"] = value
         return cls(values)
 
-    def layers(self, layers: Sequence[tuple[str, str]]) -> list[Weights]:
+    def layers(self, layers: Sequence[tuple[str, str]], seen: Sequence[bool]) -> list[Weights]:
         """See `Weights`."""
         return [self._below(name) for name, _ in layers]
 
