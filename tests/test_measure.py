@@ -293,3 +293,15 @@ def test_what_cannot_be_measured():
         measure(conv, epsilon=-1)
     with pytest.raises(CKRMError, match="images"):
         measure(conv, np.zeros((1, 8, 8, 5)))
+
+
+def test_a_convolution_with_lora_is_measured_as_it_computes():
+    model = sequential((8, 8, 3), layers.Conv2D(6, 3, name="tuned"))
+    layer = model.layers[0]
+    layer.enable_lora(2)
+    bare = [kernel.groups[0] for kernel in model_kernels(model)]
+    np.testing.assert_allclose(bare[0], layer._kernel.numpy())
+    layer.lora_kernel_b.assign(np.ones(layer.lora_kernel_b.shape))
+    (kernel,) = model_kernels(model)
+    np.testing.assert_allclose(kernel.groups[0], keras.ops.convert_to_numpy(layer.kernel))
+    assert np.abs(kernel.groups[0] - bare[0]).max() > 1e-3
