@@ -53,7 +53,10 @@ def recurrent() -> keras.Model:
     image = keras.Input((4, 8, 8, 3))
     x = layers.ConvLSTM2D(4, 3, return_sequences=True)(image)
     x = layers.Bidirectional(layers.ConvLSTM2D(2, 3, return_sequences=True))(x)
-    return keras.Model(image, layers.TimeDistributed(layers.Conv2D(5, 3))(x))
+    x = layers.TimeDistributed(layers.Conv2D(5, 3, name="each"))(x)
+    x = layers.TimeDistributed(layers.BatchNormalization())(x)
+    x = layers.TimeDistributed(layers.Conv2D(2, 1, name="seen"))(x)
+    return keras.Model(image, layers.BatchNormalization()(x))
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
@@ -72,6 +75,8 @@ def test_the_file_tells_what_the_model_tells(make, suffix, tmp_path):
     if make is nested:
         assert {k.name for k in wanted if k.folded} == {"first", "inner/deep", "up"}
         assert not any(k.folded for k in stored_kernels(path, fold=False).kernels)
+    else:
+        assert {k.name.split("/")[-1] for k in wanted if k.folded} == {"each", "seen"}
 
 
 def test_a_saved_model_by_the_names_of_its_variables(tmp_path, capsys):

@@ -25,7 +25,7 @@ from ckrm_tf.measures.kernels import (
     recurrent,
     unused_name,
 )
-from ckrm_tf.models.stored_graph import norm_names
+from ckrm_tf.models.stored_graph import bare, norm_names
 from ckrm_tf.models.stored_weights import Weights, open_weights, snake_case
 
 NO_WEIGHTS = "its weights are not in the file"
@@ -109,7 +109,12 @@ class _Reader:
         for layer, part in zip(inside, parts, strict=True):
             name = _name(layer)
             norm = norms.get(name)
-            scale = None if norm is None else _scale(configs[norm], by_name[norm])
+            scale = None
+            if norm is not None:
+                inner = bare(configs[norm])
+                held = by_name[norm]
+                held = held if inner is configs[norm] else held.part("layer", _name(inner))
+                scale = _scale(inner, held)
             yield from self._layer(layer, f"{path}{name}", part, scale)
 
     def _layer(
