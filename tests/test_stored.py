@@ -415,7 +415,8 @@ def test_places_are_read_in_the_order_of_their_numbers(tmp_path):
     assert shapes == list(range(2, 14))
 
 
-def test_variables_of_one_name_in_a_saved_model(tmp_path):
+@pytest.mark.parametrize("listed", [False, True])
+def test_variables_of_one_name_in_a_saved_model(listed, tmp_path):
     """Keras 2 names the layers of nested models alike; a second list of all adds none."""
     rng = np.random.default_rng(0)
 
@@ -426,7 +427,9 @@ def test_variables_of_one_name_in_a_saved_model(tmp_path):
         return module
 
     whole, kernels = tf.Module(), [rng.normal(size=(3, 3, 2, n)) for n in (4, 4, 5)]
-    whole.parts = [part(kernel) for kernel in (*kernels, kernels[0])]
+    parts = [part(kernel) for kernel in (*kernels, kernels[0])]
+    # One list of all variables, or each with its layer.
+    whole.all = [v for p in parts for v in (p.kernel, p.bias)] if listed else parts
     tf.saved_model.save(whole, str(tmp_path / "saved"))
     found = stored_kernels(tmp_path / "saved").kernels
     assert [k.name for k in found] == ["c", "c#2", "c#3"]

@@ -42,8 +42,11 @@ def saved_model_weights(folder: Path) -> Weights:
             if reader.has_tensor(key):
                 place, _, leaf = name.rpartition("/")
                 owner = key.partition("/.ATTRIBUTES")[0].rpartition("/")[0]
+                # Keras 2 lists the variables of nested models without their layers, in order.
+                while leaf in owned.get((place, owner), ()):
+                    owner += "+"
                 own = owned.setdefault((place, owner), {})
-                own.setdefault(leaf, np.asarray(reader.get_tensor(key)))
+                own[leaf] = np.asarray(reader.get_tensor(key))
     if not owned:
         raise CKRMError(f"model {folder}", expected=expected, received="none")
     return ByName(_by_name(owned))
