@@ -52,7 +52,8 @@ WRITES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}
 os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
 
 # Seconds after which a start is taken to hang, and kills from the start to the end of one search.
-HANGS, CHAIN = 300.0, 12
+HANGS, CHAIN = 300.0, 30
+PARTS = (1, 2, 4, 8)
 # Of the environment of a command and all that it starts, and seconds in which those end after it.
 TOKEN, ENDS = "CKRM_CRASH_POINTS", 60.0
 
@@ -277,12 +278,14 @@ def measure(
             while left and tally.counts["kills"] < points:
                 left -= 1
                 by_time = commands or left % 3 == 0
-                # A start that goes on has less to do than the first; workers take their time.
+                # A start that goes on has less to do than the first. Commands tell of no writes.
                 to_come = len(whole.writes.split(b"t", len(found.lines))[-1])
                 share = to_come / max(1, len(whole.writes))
                 most = whole.seconds if commands else whole.seconds * share
-                after = rng.uniform(0, most) if by_time else None
-                at = None if by_time else rng.randrange(1, max(2, to_come))
+                # Most kills fall early in what is to come: a search is killed many times.
+                part = 1 if commands else rng.choice(PARTS)
+                after = rng.uniform(0, most / part) if by_time else None
+                at = None if by_time else rng.randrange(1, max(2, to_come // part))
                 start = starter(words(folder, *many), folder, at, after)
                 tally.counts["kills"] += start.killed
                 tally.counts["hangs"] += start.hung

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
 from rich.console import Console
 
 from ckrm_tf.errors import CKRMError
@@ -14,6 +15,7 @@ from ckrm_tf.export import ExportReport
 from ckrm_tf.families.base import Family
 from ckrm_tf.reporting.collect_compare import STRATEGIES
 from ckrm_tf.store import weights
+from ckrm_tf.store.crashes import Crashes
 from ckrm_tf.store.failures import CRASH
 from ckrm_tf.store.journal import Journal
 from ckrm_tf.store.record import COMPLETED
@@ -105,8 +107,12 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _is_whole(folder: Path, family: Family, epochs: int) -> bool:
     """No training is to be tried again, and every recorded weights file is as it was."""
+    crashes = Crashes(folder, keras.backend.backend(), enter=False)
     for training in Journal(folder / "trials.jsonl", family).current():
-        if training.retryable not in (None, CRASH):
+        if training.retryable == CRASH:
+            if not crashes.why_not(training.key):
+                return False
+        elif training.retryable:
             return False
         if training.status != COMPLETED or training.weights is None:
             continue

@@ -85,11 +85,30 @@ def test_a_crash_counts_under_its_conditions_alone(tmp_path, monkeypatch):
         ended(tmp_path, "os.abort()")
         Crashes(tmp_path)
     assert Crashes(tmp_path).why_not(KEY)
+    assert Crashes(tmp_path, "jax").why_not(KEY) is None
     monkeypatch.setenv(ONEDNN, "0")
+    assert Crashes(tmp_path).why_not(KEY) is None
+    monkeypatch.setenv(ONEDNN, "1")
+    assert CRASHES in Crashes(tmp_path).why_not(KEY)
+    (tmp_path / CRASHES).unlink()
     assert Crashes(tmp_path).why_not(KEY) is None
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b"[]\n", b'{"design": 3}\n', b"\0" * 40, b"{}\n"])
+def test_who_only_looks_writes_nothing(tmp_path):
+    ended(tmp_path, "os.abort()")
+    assert Crashes(tmp_path, enter=False).last is None
+    assert (tmp_path / UNDER_WAY).exists()
+    assert not (tmp_path / CRASHES).exists()
+    assert Crashes(tmp_path).last is not None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *(b"", b"{", b"[]\n", b'{"design": 3}\n', b"\0" * 40, b"{}\n"),
+        b'{"design": {"stem/filters": 4}, "seed": 1e999}\n',
+    ],
+)
 def test_a_damaged_note_of_a_training_is_passed_over(tmp_path, damage):
     trace = b"Fatal Python error: Aborted\n\n"
     (tmp_path / UNDER_WAY).write_bytes(damage + trace)
@@ -105,6 +124,27 @@ def test_the_fault_handler_is_as_it_was_before(tmp_path):
         assert faulthandler.is_enabled()
         assert (tmp_path / UNDER_WAY).exists()
     assert faulthandler.is_enabled() is before
+
+
+def test_what_a_crash_left_is_entered_where_a_pool_goes_on(tmp_path, tiny_data, tiny_widths):
+    from ckrm_tf import ResNetFamily  # noqa: PLC0415 - seconds that other tests need not
+    from ckrm_tf.store.journal import Journal  # noqa: PLC0415 - as above
+    from ckrm_tf.train.recipe import Recipe  # noqa: PLC0415 - as above
+    from ckrm_tf.tuning.attempt import failure  # noqa: PLC0415 - as above
+    from ckrm_tf.tuning.runner import Runner  # noqa: PLC0415 - as above
+
+    class Failing:
+        def train(self, runner, wanted):
+            runner.take(failure(runner, wanted, ValueError("no")), None)
+
+    ended(tmp_path, "os.abort()")
+    assert (tmp_path / UNDER_WAY).exists()
+    family = ResNetFamily(tiny_widths, tiny_data.input_shape, tiny_data.classes)
+    runner = Runner(tiny_data, Recipe(epochs=1), Journal(tmp_path / "trials.jsonl", family), family)
+    runner.pool = Failing()
+    assert runner.run(family.start, 1).status == "failed"
+    assert not (tmp_path / UNDER_WAY).exists()
+    assert len((tmp_path / CRASHES).read_text().splitlines()) == 1
 
 
 # The second network that a search trains ends its process at its first batch.
@@ -143,8 +183,8 @@ def test_a_search_goes_on_without_a_network_that_ends_the_process(tmp_path, npz)
         "--margin", "0.99", "--no-test",
     ]  # fmt: skip
     done = []
-    for _ in range(4):
-        env = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "400"}
+    for onednn in "11110":
+        env = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "400", ONEDNN: onednn}
         found = subprocess.run(
             [sys.executable, "-c", SEARCH, *words],
             env=env,
@@ -154,7 +194,7 @@ def test_a_search_goes_on_without_a_network_that_ends_the_process(tmp_path, npz)
         )
         done.append((found.returncode, found.stdout + found.stderr))
     codes = [code for code, _ in done]
-    assert codes == [-signal.SIGSEGV] * 2 + [0, 0], done[-1][1]
+    assert codes == [-signal.SIGSEGV] * 2 + [0] * 3, done[-1][1]
     said = [text for _, text in done]
     assert "ended the process" not in said[0]
     assert "ended the process before this one (Segmentation fault): it is tried once more" in (
@@ -163,5 +203,9 @@ def test_a_search_goes_on_without_a_network_that_ends_the_process(tmp_path, npz)
     assert "it ended the process 2 times (Segmentation fault)" in " ".join(said[2].split())
     assert "nothing was changed" in said[3]
     lines = [json.loads(line) for line in (out / "trials.jsonl").read_text().splitlines()]
-    assert [line["status"] for line in lines] == ["completed", "failed", "completed"]
-    assert len({json.dumps(line["design"]) for line in lines}) == 3
+    assert [line["status"] for line in lines[:3]] == ["completed", "failed", "completed"]
+    assert len({json.dumps(line["design"]) for line in lines[:3]}) == 3
+    # The finished search tries it again where its crashes no longer count.
+    assert "is trained again: it failed for crashes of the process" in " ".join(said[4].split())
+    again = [line["status"] for line in lines if line["design"] == lines[1]["design"]]
+    assert again == ["failed", "completed"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -14,7 +15,7 @@ from typing import Any
 from ckrm_tf.design.design import Design
 from ckrm_tf.store.lines import append_line, whole_lines
 from ckrm_tf.store.record import Key
-from ckrm_tf.versions import library_version
+from ckrm_tf.versions import LIBRARIES, library_version
 
 # The file of crashes, and that of the training under way, beside the journal.
 CRASHES, UNDER_WAY = "crashes.jsonl", ".training"
@@ -22,7 +23,8 @@ CRASHES, UNDER_WAY = "crashes.jsonl", ".training"
 # Crashes of one training after which it is a failure.
 MOST = 2
 
-_FATAL = "Fatal Python error: "
+# How a fault begins in what Python writes; Windows has its own words.
+_FATAL = re.compile(rb"^(?:Fatal Python error|Windows fatal exception): (.*)", re.MULTILINE)
 # Characters of a trace that are kept.
 _LONGEST = 4000
 
@@ -35,23 +37,26 @@ class Crashes:
     """The trainings of one folder that a fault of a library ended, and the process with them.
 
     Only signals of a fault count, as a segmentation fault: a process that was killed says nothing
-    of its training. A crash counts as long as the versions and TensorFlow's use of oneDNN are those
-    that it came under.
+    of its training. A crash counts as long as the versions, the backend and TensorFlow's use of
+    oneDNN are those that it came under.
 
     Args:
         folder: that of the journal; nobody else may write there.
+        backend: of Keras.
+        enter: what the last process left, if it crashed; else nothing is written.
 
     Attributes:
         last: the training that ended the process before this one, and of what it died; None where
             that one ended otherwise.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, backend: str = "tensorflow", *, enter: bool = True) -> None:
         self.folder = folder
         self.last: tuple[Key, str] | None = None
-        self._conditions = _conditions()
+        self._conditions = _conditions(backend)
         self._counts: dict[Key, list[str]] = {}
-        self._enter()
+        if enter:
+            self._enter()
         for _, line in whole_lines(folder / CRASHES):
             found = _crash(line)
             if found is not None and found[2] == self._conditions:
@@ -64,7 +69,8 @@ class Crashes:
             return None
         return (
             f"it ended the process {len(faults)} times ({faults[-1]}); another version of the "
-            "libraries, or another TF_ENABLE_ONEDNN_OPTS, has it tried again"
+            "libraries, another TF_ENABLE_ONEDNN_OPTS, or the removal of "
+            f"{CRASHES}, has it tried again"
         )
 
     @contextmanager
@@ -94,20 +100,19 @@ class Crashes:
         path = self.folder / UNDER_WAY
         with suppress(OSError):
             head, _, trace = path.read_bytes().partition(b"\n")
-            told = trace.decode(errors="replace")
-            start = told.find(_FATAL)
-            found = _crash(head)
-            if found is not None and start >= 0:
-                fault = told[start + len(_FATAL) :].partition("\n")[0]
-                more = {"fault": fault, "trace": told[:_LONGEST]}
+            told, found = _FATAL.search(trace), _crash(head)
+            if told is not None and found is not None:
+                fault = told[1].decode(errors="replace").strip()
+                more = {"fault": fault, "trace": trace.decode(errors="replace")[:_LONGEST]}
                 append_line(self.folder / CRASHES, json.loads(head) | more)
                 self.last = found[0], fault
             path.unlink()
 
 
-def _conditions() -> dict[str, str | None]:
-    found = {name: library_version(name) for name in ("tensorflow", "keras", "numpy")}
-    return found | {"TF_ENABLE_ONEDNN_OPTS": os.environ.get("TF_ENABLE_ONEDNN_OPTS")}
+def _conditions(backend: str) -> dict[str, str | None]:
+    found = {name: library_version(name) for name in (*LIBRARIES, backend)}
+    onednn = os.environ.get("TF_ENABLE_ONEDNN_OPTS")
+    return found | {"backend": backend, "TF_ENABLE_ONEDNN_OPTS": onednn}
 
 
 def _crash(line: bytes) -> tuple[Key, str, Mapping[str, str | None]] | None:
@@ -117,5 +122,5 @@ def _crash(line: bytes) -> tuple[Key, str, Mapping[str, str | None]] | None:
         design = Design.from_dict(found["design"])
         key = design, int(found["seed"]), int(found["epochs"]), str(found["how"])
         return key, str(found.get("fault", "")), dict(found["conditions"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None

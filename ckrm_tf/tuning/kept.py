@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
+import keras
 from keras_tuner.errors import FatalError
 
 from ckrm_tf.design.design import Design
@@ -56,7 +57,7 @@ class Kept:
     @cached_property
     def crashes(self) -> Crashes:
         """The trainings that ended their process."""
-        return Crashes(self.journal.path.parent)
+        return Crashes(self.journal.path.parent, keras.backend.backend())
 
     def weights_path(
         self, design: Design, seed: int, epochs: int | None = None, how: str = PLAIN_NAME

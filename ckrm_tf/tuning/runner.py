@@ -213,6 +213,8 @@ class Runner(Kept):
         keras.backend.clear_session()
 
     def _train(self, wanted: Wanted) -> Training:
+        # Before a pool trains as well: what an earlier process left is entered, and not left over.
+        crashes = self.crashes
         if self.pool is not None and not self.family.given(wanted.design):
             self.pool.train(self, wanted)
             found = self.journal.find(*wanted.key)
@@ -221,7 +223,7 @@ class Runner(Kept):
             return found
         training = self._crashed(wanted)
         if training is None:
-            with self._room(), self.crashes.watched(wanted.key):
+            with self._room(), crashes.watched(wanted.key):
                 training = attempt(self, wanted)
         self._record(training)
         return self.journal.find(*training.key) or training
