@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ckrm_tf.criteria.eigenvalues import CRITERIA, slice_values, threshold_for
+from ckrm_tf.data.limits import brief
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.measures.kernels import ConvolutionKernel, model_kernels
 from ckrm_tf.measures.redundancy import THRESHOLD
@@ -79,7 +80,11 @@ def report(
     say(f"{path}: threshold {threshold}, epsilon {rule}, on {device()}")
     for note in notes:
         say(note)
-    table = kernel_table(kernels(pointwise, True), threshold, epsilon, pairs)
+    found = list(kernels(pointwise, True))
+    if not found:
+        expected = "at least one convolution"
+        raise CKRMError(f"model {brief(path)}", expected=expected, received="none")
+    table = kernel_table(found, threshold, epsilon, pairs)
     columns = shown(table)
     draw(columns)
     for reason, names in table[table["skipped"] != ""].groupby("skipped", sort=False)["name"]:

@@ -71,6 +71,10 @@ def shown_responses(rows: pd.DataFrame) -> pd.DataFrame:
 def reading_of_responses(rows: pd.DataFrame, made: ResponseMeasure) -> str:
     """What the table says, in a sentence or two."""
     how = f"Responses to {len(made.arrays[0])} training images, {made.summing.compiled}. "
+    lost = rows["lambda_response"].isna()
+    if lost.any():
+        how += f"Not finite, so not measured: {', '.join(rows.loc[lost, 'name'])}. "
+        rows = rows[~lost]
     told = rows[rows["lambda_response"] > rows["lambda_bar"]]
     if told.empty:
         return (

@@ -13,8 +13,11 @@ from ckrm_tf.families.widths import Widths
 from ckrm_tf.layers.slim_conv import SlimConv2D
 from ckrm_tf.measures.kernels import model_kernels
 from ckrm_tf.measures.redundancy import ckrm, redundancy
+from ckrm_tf.measures.responses import ResponseMeasure
+from ckrm_tf.measures.responses_table import with_responses
 from ckrm_tf.measures.similarity import as_vectors, energy_epsilon
 from ckrm_tf.measures.table import measure, measured_lambdas
+from search.measure_data import reading_of_responses
 
 
 def sequential(shape: tuple[int, ...], *parts: keras.Layer) -> keras.Model:
@@ -293,3 +296,34 @@ def test_what_cannot_be_measured():
         measure(conv, epsilon=-1)
     with pytest.raises(CKRMError, match="images"):
         measure(conv, np.zeros((1, 8, 8, 5)))
+
+
+def test_a_convolution_with_lora_is_measured_as_it_computes():
+    model = sequential((8, 8, 3), layers.Conv2D(6, 3, name="tuned"))
+    layer = model.layers[0]
+    layer.enable_lora(2)
+    bare = [kernel.groups[0] for kernel in model_kernels(model)]
+    np.testing.assert_allclose(bare[0], layer._kernel.numpy())
+    layer.lora_kernel_b.assign(np.ones(layer.lora_kernel_b.shape))
+    (kernel,) = model_kernels(model)
+    np.testing.assert_allclose(kernel.groups[0], keras.ops.convert_to_numpy(layer.kernel))
+    assert np.abs(kernel.groups[0] - bare[0]).max() > 1e-3
+
+
+def test_one_broken_layer_keeps_its_reason_beside_responses():
+    model = sequential(
+        (8, 8, 1), layers.Conv2D(4, 3, name="good"), layers.Conv2D(4, 1, name="point"),
+        layers.Conv2D(4, 3, name="broken"),
+    )  # fmt: skip
+    kernel, bias = model.get_layer("broken").get_weights()
+    kernel[0, 0, 0, 0] = np.nan
+    model.get_layer("broken").set_weights([kernel, bias])
+    images = np.random.default_rng(0).normal(size=(16, 8, 8, 1)).astype("float32")
+    made = ResponseMeasure(model, images)
+    rows = made.table()
+    skipped = with_responses(measure(model), made, rows).set_index("name")["skipped"]
+    assert "NaN" in skipped["broken"]
+    assert list(skipped[["good", "point"]]) == ["", ""]
+    assert "not measured: broken. None of 2 widths" in reading_of_responses(rows, made)
+    whole = rows[rows["name"] != "broken"]
+    assert "not measured" not in reading_of_responses(whole, made)

@@ -276,3 +276,32 @@ def test_a_custom_file_that_fails_leaves_no_module(tmp_path):
         with pytest.raises(CKRMError, match="RuntimeError: not ready"):
             load_layers(str(place))
     assert not [name for name in set(sys.modules) - before if "broken" in name]
+
+
+def test_a_custom_file_that_exits_is_an_error_in_words(tmp_path):
+    place = tmp_path / "script.py"
+    place.write_text("import sys\nsys.exit(3)\n")
+    with pytest.raises(CKRMError, match=r"script\.py: .*SystemExit: 3"):
+        load_layers(str(place))
+
+
+def test_functions_of_a_custom_file_are_known(tmp_path):
+    place = tmp_path / "mine.py"
+    place.write_text(
+        "from math import sqrt\nimport keras\n\n"
+        "def twice(x):\n    return 2 * x\n\n"
+        "class Small(keras.regularizers.Regularizer):\n"
+        "    def __call__(self, x):\n        return 0 * keras.ops.sum(x)\n"
+        "    def get_config(self):\n        return {}\n"
+    )
+    known = load_layers(str(place))
+    assert set(known) == {"twice", "Small"}
+    image = keras.Input((2,))
+    dense = layers.Dense(2, activation=known["twice"], kernel_regularizer=known["Small"]())
+    model = keras.Model(image, dense(image))
+    model.save(tmp_path / "own.keras")
+    with pytest.raises(CKRMError, match=r"twice|Small"):
+        load_model(tmp_path / "own.keras")
+    ones = np.ones((1, 2), np.float32)
+    read = load_model(tmp_path / "own.keras", custom=str(place))
+    np.testing.assert_array_equal(read(ones), model(ones))

@@ -105,7 +105,7 @@ def test_random_kernels_are_not_called_redundant(make, tmp_path, capsys):
     [
         (["missing.keras"], "No file"),
         (["{text}"], "Keras says"),
-        (["{dense}"], "at least one convolution"),
+        (["{dense}"], "dense.keras: expected at least one convolution"),
         (["{model}", "--threshold=7"], "in [0, 1]"),
         (["{model}", "--epsilon=-1"], "epsilon"),
         (["{model}", "--treshold=0.5"], "Did you mean 'threshold'"),

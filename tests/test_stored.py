@@ -11,6 +11,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers
@@ -52,7 +53,10 @@ def recurrent() -> keras.Model:
     image = keras.Input((4, 8, 8, 3))
     x = layers.ConvLSTM2D(4, 3, return_sequences=True)(image)
     x = layers.Bidirectional(layers.ConvLSTM2D(2, 3, return_sequences=True))(x)
-    return keras.Model(image, layers.TimeDistributed(layers.Conv2D(5, 3))(x))
+    x = layers.TimeDistributed(layers.Conv2D(5, 3, name="each"))(x)
+    x = layers.TimeDistributed(layers.BatchNormalization())(x)
+    x = layers.TimeDistributed(layers.Conv2D(2, 1, name="seen"))(x)
+    return keras.Model(image, layers.BatchNormalization()(x))
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
@@ -71,6 +75,8 @@ def test_the_file_tells_what_the_model_tells(make, suffix, tmp_path):
     if make is nested:
         assert {k.name for k in wanted if k.folded} == {"first", "inner/deep", "up"}
         assert not any(k.folded for k in stored_kernels(path, fold=False).kernels)
+    else:
+        assert {k.name.split("/")[-1] for k in wanted if k.folded} == {"each", "seen"}
 
 
 def test_a_saved_model_by_the_names_of_its_variables(tmp_path, capsys):
@@ -310,3 +316,212 @@ def test_weights_that_are_missing_or_broken_are_rows(tmp_path):
     assert rows["first"] == "its weights are not in the file"
     assert "NaN" in rows["grouped"]
     assert rows["side"] is None
+
+
+def plain(name: str = "conv", **more) -> keras.Model:
+    image = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, name=name, **more)(image)
+    return keras.Model(image, layers.Conv2D(4, 3, name="other")(x))
+
+
+@pytest.mark.parametrize("name", ["bf16", "f16.0", "a:0"])
+def test_an_h5_file_of_any_precision_and_any_name(name, tmp_path):
+    """Keras cannot read bfloat16 back from `.h5`, where it is two bytes of no type."""
+    model = plain(name, dtype="bfloat16" if name == "bf16" else "float16")
+    path = saved(model, tmp_path / "half.h5")
+    first, other = stored_kernels(path).kernels
+    assert (first.name, first.reason) == (name, None)
+    np.testing.assert_array_equal(first.groups[0], np.float32(model.get_layer(name).kernel))
+    assert np.ptp(first.groups[0]) > 0.5
+    assert other.name == "other"
+
+
+@pytest.mark.parametrize("way", ["gone", "outside", "raw"])
+def test_what_one_layer_lacks_is_one_row(way, tmp_path, capsys):
+    """A kernel is not there, or is a link to another file: that is not followed."""
+    path = saved(plain(), tmp_path / "model.h5")
+    aside = saved(plain(), tmp_path / "aside.h5")
+    (tmp_path / "raw").write_bytes(bytes(4 * 3 * 3 * 3 * 4))
+    place = "model_weights/conv/conv/kernel"
+    with h5py.File(path, "a") as file:
+        del file[place]
+        if way == "outside":
+            file[place] = h5py.ExternalLink(str(aside), place)
+        elif way == "raw":
+            whole = [(str(tmp_path / "raw"), 0, h5py.h5f.UNLIMITED)]
+            file.create_dataset(place, (3, 3, 3, 4), "float32", external=whole)
+    rows = {k.name: k.reason for k in stored_kernels(path).kernels}
+    assert rows == {"conv": "its weights are not in the file", "other": None}
+    assert {k.reason for k in stored_kernels(aside).kernels} == {None}
+    main(report, [str(path)])
+    assert "Skipped 1 (conv)" in capsys.readouterr().out
+
+
+def every_kind() -> keras.Model:
+    image = keras.Input((16, 16, 3))
+    x = layers.DepthwiseConv2D(3, depth_multiplier=3, use_bias=False)(image)
+    x = layers.SeparableConv2D(6, 3, depth_multiplier=2)(x)
+    x = layers.Conv2DTranspose(6, 3, use_bias=False)(x)
+    x = layers.Conv1DTranspose(5, 3)(layers.Reshape((-1, 6))(x))
+    return keras.Model(image, layers.MultiHeadAttention(2, 3)(x, x))
+
+
+class Attributes(keras.Model):
+    """The places of its weights are named by attributes, not by classes."""
+
+    def __init__(self):
+        super().__init__()
+        self.state = layers.ConvLSTM2D(3, 2)
+        self.apart = layers.SeparableConv2D(6, 3, depth_multiplier=2)
+
+    def call(self, frames):
+        return self.apart(self.state(frames))
+
+
+def attributes() -> keras.Model:
+    model = Attributes()
+    model(np.zeros((1, 2, 9, 9, 2), "float32"))
+    return model
+
+
+def contents(kernels) -> list[tuple[float, ...]]:
+    """What every measured kernel holds, in order of size."""
+    measured = [k for k in kernels if k.reason is None]
+    return sorted(tuple(np.sort(np.concatenate([g.ravel() for g in k.groups]))) for k in measured)
+
+
+@pytest.mark.parametrize("make", [every_kind, attributes, recurrent])
+def test_weights_alone_are_those_of_the_model(make, tmp_path):
+    model = make()
+    rng = np.random.default_rng(0)
+    for weight in model.weights:
+        weight.assign(rng.uniform(0.1, 1.0, weight.shape))
+    model.save_weights(tmp_path / "model.weights.h5")
+    found = stored_kernels(tmp_path / "model.weights.h5", pointwise=True)
+    wanted = [k for k in model_kernels(model, pointwise=True, fold=False) if k.reason is None]
+    assert sorted(k.shape for k in found.kernels if k.reason is None) == sorted(
+        k.shape for k in wanted
+    )
+    for a, b in zip(contents(found.kernels), contents(wanted), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+    # Attention is listed, and not measured.
+    assert sum(k.reason is not None for k in found.kernels) == (4 if make is every_kind else 0)
+
+
+def test_places_are_read_in_the_order_of_their_numbers(tmp_path):
+    inside = [layers.Conv2D(2 + n, 1) for n in range(12)]
+    keras.Sequential([keras.Input((4, 4, 3)), *inside]).save_weights(tmp_path / "m.weights.h5")
+    shapes = [k.shape[-1] for k in stored_kernels(tmp_path / "m.weights.h5").kernels]
+    assert shapes == list(range(2, 14))
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_variables_of_one_name_in_a_saved_model(listed, tmp_path):
+    """Keras 2 names the layers of nested models alike; a second list of all adds none."""
+    rng = np.random.default_rng(0)
+
+    def part(values: np.ndarray) -> tf.Module:
+        module = tf.Module()
+        module.kernel = tf.Variable(values, name="c/kernel")
+        module.bias = tf.Variable(np.zeros(values.shape[-1], "float32"), name="c/bias")
+        return module
+
+    whole, kernels = tf.Module(), [rng.normal(size=(3, 3, 2, n)) for n in (4, 4, 5)]
+    parts = [part(kernel) for kernel in (*kernels, kernels[0])]
+    # One list of all variables, or each with its layer.
+    whole.all = [v for p in parts for v in (p.kernel, p.bias)] if listed else parts
+    tf.saved_model.save(whole, str(tmp_path / "saved"))
+    found = stored_kernels(tmp_path / "saved").kernels
+    assert [k.name for k in found] == ["c", "c#2", "c#3"]
+    for kernel, own in zip(kernels, found, strict=True):
+        np.testing.assert_array_equal(own.groups[0], kernel)
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_both_directions_of_a_file_of_keras_2(suffix, tmp_path):
+    """Its configuration tells of one layer and not of the names that both have."""
+    model = recurrent()
+    path = saved(model, tmp_path / f"model{suffix}")
+    wanted = list(model_kernels(model, pointwise=True))
+
+    def older(text: str) -> str:
+        config = json.loads(text)
+        (both,) = (c for c in config["config"]["layers"] if c["class_name"] == "Bidirectional")
+        del both["config"]["backward_layer"]
+        inner = both["config"]["layer"]["config"]
+        inner["name"] = inner["name"].removeprefix("forward_")
+        return json.dumps(config)
+
+    changed(path, older)
+    found = stored_kernels(path, pointwise=True).kernels
+    assert [k.name for k in found] == [k.name for k in wanted]
+    assert sum("backward" in k.name for k in found) == 1
+    for own, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(own.groups[0], other.groups[0], rtol=1e-6)
+
+
+def changed(path: Path, change) -> None:
+    """Put another configuration into a saved model."""
+    if path.suffix == ".h5":
+        with h5py.File(path, "a") as file:
+            file.attrs["model_config"] = change(file.attrs["model_config"])
+        return
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members["config.json"] = change(members["config.json"].decode()).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+def sharing(order: int) -> keras.Model:
+    """A layer that two models share, before or after another of its class."""
+    image = keras.Input((8, 8, 3))
+    shared = layers.Conv2D(3, 3, padding="same", name="shared")
+    two = [shared, layers.Conv2D(3, 3, padding="same", name="own")][::order]
+    inner = keras.Sequential([keras.Input((8, 8, 3)), *two], name="inner")
+    return keras.Model(image, inner(shared(image)))
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("suffix", [".keras", ".h5", "keras 2"])
+def test_a_layer_that_models_share_is_one_row(suffix, order, tmp_path):
+    model = sharing(order)
+    path = saved(model, tmp_path / ("model.h5" if suffix == ".h5" else "model.keras"))
+    if suffix == "keras 2" and order == 1:
+        # It counts no layer a second time.
+        with zipfile.ZipFile(path) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        weights = tmp_path / "weights.h5"
+        weights.write_bytes(members["model.weights.h5"])
+        with h5py.File(weights, "a") as file:
+            place = "layers/sequential/layers/conv2d"
+            file.move(f"{place}_1", place)
+        members["model.weights.h5"] = weights.read_bytes()
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in members.items():
+                archive.writestr(name, content)
+    found = stored_kernels(path).kernels
+    assert [k.name for k in found] == ["shared", "inner/own"]
+    for kernel, layer in zip(
+        found, [model.layers[1], model.layers[2].get_layer("own")], strict=True
+    ):
+        np.testing.assert_array_equal(kernel.groups[0], layer.kernel)
+
+
+@pytest.mark.parametrize("equal", [False, True])
+def test_layers_of_one_name_in_two_models_are_two_rows(equal, tmp_path):
+    """Other weights, or none that could tell them apart."""
+    image = keras.Input((8, 8, 3))
+    for_each = [
+        keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(3, 3, padding="same", name="c")])
+        for _ in range(2)
+    ]
+    model = keras.Model(image, for_each[1](for_each[0](image)))
+    path = saved(model, tmp_path / "model.h5")
+    if equal:
+        for part in for_each:
+            part.get_layer("c").kernel.assign(np.full((3, 3, 3, 3), 0.5))
+        with warnings.catch_warnings(action="ignore"):
+            model.save(path)
+    assert len(stored_kernels(path).kernels) == 2

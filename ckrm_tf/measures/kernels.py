@@ -253,5 +253,7 @@ def _unknown(layer: Any, path: str) -> Iterator[ConvolutionKernel]:
             yield ConvolutionKernel(f"{path}/{weight.name}", tuple(weight.shape), reason=reason)
 
 
-def _weights(variable: keras.Variable) -> np.ndarray:
-    return np.asarray(keras.ops.convert_to_numpy(variable.value), np.float64)
+def _weights(kernel: Any) -> np.ndarray:
+    # A layer with LoRA gives the sum, which is no variable.
+    value = kernel.value if isinstance(kernel, keras.Variable) else kernel
+    return np.asarray(keras.ops.convert_to_numpy(value), np.float64)

@@ -25,7 +25,7 @@ def with_responses(table: pd.DataFrame, made: ResponseMeasure, rows: pd.DataFram
     numbers = by_name[list(RESPONSE_COLUMNS)].reindex(shows)
     numbers.index = table.index
     joined = pd.concat([table, numbers], axis=1)
-    seen = numbers["channels"].notna()
+    seen = numbers["lambda_response"].notna()
     joined.loc[seen, "skipped"] = ""
     known = set(table["name"])
     more = [

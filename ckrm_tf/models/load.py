@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import os
 import re
 import shutil
@@ -143,21 +144,27 @@ def _hint(error: BaseException, custom: str | None, unsafe: bool) -> str | None:
 
 
 def load_layers(custom: str) -> dict[str, Any]:
-    """The layer classes of a module, imported by name or from a file."""
+    """What of a module may stand in a model, imported by name or from a file.
+
+    Its layers, and the functions and classes that it defines itself: activations and so on.
+    """
     try:
         is_file = custom.endswith(".py")
         module = _run(Path(custom).expanduser()) if is_file else importlib.import_module(custom)
-    except Exception as error:  # whatever the user's module raises
+    except (Exception, SystemExit) as error:  # whatever the user's module raises
         raise CKRMError(
             f"--custom {custom}",
             expected="a Python module",
             received=f"{type(error).__name__}: {error}",
         ) from error
-    return {
-        name: value
-        for name, value in vars(module).items()
-        if isinstance(value, type) and issubclass(value, keras.layers.Layer)
-    }
+    return {name: value for name, value in vars(module).items() if _may_stand(value, module)}
+
+
+def _may_stand(value: Any, module: ModuleType) -> bool:
+    if isinstance(value, type) and issubclass(value, keras.layers.Layer):
+        return True
+    code = inspect.isroutine(value) or inspect.isclass(value)
+    return code and value.__module__ == module.__name__
 
 
 def _run(file: Path) -> ModuleType:

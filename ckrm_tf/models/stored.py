@@ -6,6 +6,8 @@ SavedModel folders. Nothing in the file is run.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,19 +18,23 @@ from keras import layers
 
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.measures.kernels import (
+    GATES,
     ConvolutionKernel,
     depthwise,
     prepared,
     recurrent,
     unused_name,
 )
-from ckrm_tf.models.stored_graph import norm_names
-from ckrm_tf.models.stored_weights import Weights, open_weights
+from ckrm_tf.models.stored_graph import bare, norm_names
+from ckrm_tf.models.stored_weights import Weights, open_weights, snake_case
 
 NO_WEIGHTS = "its weights are not in the file"
 UNKNOWN = "a kernel of a layer of unknown kind"
+# Settings that depend on where the layer stands.
+BY_PLACE = ("shared_object_id", "build_config", "inbound_nodes")
 QUANTIZED = "quantised weights"
 WRAPPED = ("layer", "forward_layer", "backward_layer")
+FORWARD = "forward_"
 
 
 @dataclass
@@ -79,6 +85,8 @@ class _Reader:
     pointwise: bool
     fold: bool
     found: Stored
+    # What has been read: a layer that several models share stands in the file with each of them.
+    seen: set[str] = field(default_factory=set)
 
     def kernels(self, config: Any) -> Iterator[ConvolutionKernel]:
         """Of a whole model; without a configuration every kernel is of unknown kind."""
@@ -92,13 +100,21 @@ class _Reader:
         self, config: Any, inside: list[dict[str, Any]], path: str, weights: Weights
     ) -> Iterator[ConvolutionKernel]:
         norms = norm_names(config) if self.fold else {}
-        parts = weights.layers([(_name(layer), str(layer.get("class_name"))) for layer in inside])
+        parts = weights.layers(
+            [(_name(layer), str(layer.get("class_name"))) for layer in inside],
+            [_signature(layer) in self.seen for layer in inside],
+        )
         by_name = {_name(layer): part for layer, part in zip(inside, parts, strict=True)}
         configs = {_name(layer): layer for layer in inside}
         for layer, part in zip(inside, parts, strict=True):
             name = _name(layer)
             norm = norms.get(name)
-            scale = None if norm is None else _scale(configs[norm], by_name[norm])
+            scale = None
+            if norm is not None:
+                inner = bare(configs[norm])
+                held = by_name[norm]
+                held = held if inner is configs[norm] else held.part("layer", _name(inner))
+                scale = _scale(inner, held)
             yield from self._layer(layer, f"{path}{name}", part, scale)
 
     def _layer(
@@ -106,22 +122,35 @@ class _Reader:
     ) -> Iterator[ConvolutionKernel]:
         kind, config = str(layer.get("class_name")), _config(layer)
         inside = _inside(layer)
-        wrapped = [config[key] for key in WRAPPED if isinstance(config.get(key), dict)]
+        wrapped = _wrapped(kind, config)
         if inside is not None:
             yield from self._model(layer, inside, f"{path}/", weights)
         elif wrapped and kind in BUILT_IN:
-            for key in WRAPPED:
-                inner = config.get(key)
-                if isinstance(inner, dict):
-                    name = _name(inner)
-                    # The first layer of the two is kept under another name.
-                    first = kind == "Bidirectional" and key == "layer"
-                    part = weights.part("forward_layer" if first else key, name)
-                    yield from self._layer(inner, f"{path}/{name}", part, scale)
+            for key, inner in wrapped.items():
+                name = _name(inner)
+                part = weights.part(key, name)
+                yield from self._layer(inner, f"{path}/{name}", part, scale)
         elif kind in KINDS:
-            yield from self._known(kind, config, path, weights, scale)
+            for kernel in self._known(kind, config, path, weights, scale):
+                if not self._again(layer, kernel):
+                    yield kernel
         elif kind not in BUILT_IN:
             yield from self._own(config, path, weights, scale)
+        self.seen.add(_signature(layer))
+
+    def _again(self, layer: dict[str, Any], kernel: ConvolutionKernel) -> bool:
+        """Whether a layer of this configuration has these very weights, or has all that there are.
+
+        `.keras` holds the weights of a shared layer once, `.h5` with each model.
+        """
+        sign = _signature(layer)
+        if kernel.reason == NO_WEIGHTS:
+            return sign in self.seen
+        held = b"".join(group.tobytes() for group in kernel.groups)
+        part = f"{sign} {kernel.shape} {hashlib.sha256(held).hexdigest()}"
+        known = part in self.seen and any(np.ptp(group) > 0 for group in kernel.groups)
+        self.seen.add(part)
+        return known
 
     def _known(
         self, kind: str, config: dict[str, Any], path: str, weights: Weights, scale: Any
@@ -160,13 +189,27 @@ class _Reader:
     def _unknown(self, path: str, weights: Weights) -> Iterator[ConvolutionKernel]:
         """Kernels of unknown layers: their shape and that of the bias beside them tell the kind."""
         own = f"{path.rpartition('/')[2]}/"
-        for name, values in weights.inner():
+        for name, values, kind in weights.inner():
             place = "/".join(part for part in (path, f"{name}/".removeprefix(own)) if part)
             place = place.strip("/")
-            if {"depthwise_kernel", "pointwise_kernel"} <= set(values):
+            if kind in PLACES:
+                found = list(self._known(PLACES[kind], {}, place, weights.at(name), None))
+                # How many groups a convolution has is not told.
+                if PLACES[kind] in GROUPED and any(row.reason is None for row in found):
+                    self.found.assumed.append(place)
+                yield from found
+            elif kind.endswith("dense"):  # of attention too
+                if values["kernel"].ndim > 2:
+                    yield ConvolutionKernel(place, values["kernel"].shape, reason=UNKNOWN)
+            elif {"depthwise_kernel", "pointwise_kernel"} <= set(values):
                 yield from _separable(place, values, 1, self.pointwise, None)
-                continue
-            yield from self._by_shape(place, values)
+            elif _separates(values.get("kernel"), values.get("recurrent_kernel")):
+                both = dict(zip(KINDS["SeparableConv2D"].names, values.values(), strict=False))
+                yield from _separable(place, both, 1, self.pointwise, None)
+            elif _gates(values.get("kernel"), values.get("recurrent_kernel")):
+                yield from _recurrent(place, values, 1, self.pointwise, None)
+            else:
+                yield from self._by_shape(place, values)
 
     def _by_shape(self, path: str, values: dict[str, np.ndarray]) -> Iterator[ConvolutionKernel]:
         kernel = values.get("kernel", values.get("depthwise_kernel"))
@@ -185,6 +228,21 @@ class _Reader:
         else:
             self.found.assumed.append(path)
             yield prepared(path, kernel, 1, self.pointwise)
+
+
+def _gates(kernel: np.ndarray | None, inner: np.ndarray | None) -> bool:
+    """Whether two kernels are those of a ConvLSTM."""
+    if kernel is None or inner is None or not 3 <= kernel.ndim == inner.ndim <= 5:
+        return False
+    gates = (GATES * inner.shape[-2],) * 2
+    return (kernel.shape[-1], inner.shape[-1]) == gates
+
+
+def _separates(kernel: np.ndarray | None, second: np.ndarray | None) -> bool:
+    """Whether two kernels are those of a separable convolution."""
+    if kernel is None or second is None or not 3 <= kernel.ndim == second.ndim <= 4:
+        return False
+    return second.shape[:-1] == (1,) * (kernel.ndim - 2) + (kernel.shape[-2] * kernel.shape[-1],)
 
 
 def _has(bias: np.ndarray | None, length: int, but: int | None = None) -> bool:
@@ -240,6 +298,9 @@ KINDS = {
        for n in (1, 2)},
     **{f"ConvLSTM{n}D": _Kind(("kernel", "recurrent_kernel"), _recurrent) for n in (1, 2, 3)},
 }  # fmt: skip
+GROUPED = {f"Conv{n}D" for n in (1, 2, 3)}
+# The class by the name of the place that Keras gives to its weights.
+PLACES = {snake_case(kind): kind for kind in KINDS if hasattr(layers, kind)}
 # Lambda is code of the file, but holds no weights.
 BUILT_IN = {name for name in dir(layers) if isinstance(getattr(layers, name), type)}
 
@@ -264,6 +325,18 @@ def _scale(config: dict[str, Any], weights: Weights) -> np.ndarray | None:
     return scale
 
 
+def _signature(layer: dict[str, Any]) -> str:
+    """What tells a layer from others, wherever it stands."""
+    own = [layer.get("class_name"), _name(layer), _settings(_config(layer))]
+    return json.dumps(own, sort_keys=True, default=str)
+
+
+def _settings(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _settings(v) for k, v in value.items() if k not in BY_PLACE}
+    return [_settings(v) for v in value] if isinstance(value, list) else value
+
+
 def _config(layer: Any) -> dict[str, Any]:
     config = layer.get("config") if isinstance(layer, dict) else None
     return config if isinstance(config, dict) else {}
@@ -272,6 +345,23 @@ def _config(layer: Any) -> dict[str, Any]:
 def _name(layer: dict[str, Any]) -> str:
     name = layer.get("name") or _config(layer).get("name") or layer.get("class_name")
     return str(name)
+
+
+def _wrapped(kind: str, config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The layers inside a wrapper by the attributes that hold them."""
+    found = {key: config[key] for key in WRAPPED if isinstance(config.get(key), dict)}
+    if kind == "Bidirectional" and "layer" in found:
+        # Keras 2 tells of one layer and makes two of it, of other names.
+        first = found.pop("layer")
+        bare = _name(first).removeprefix(FORWARD)
+        found.setdefault("forward_layer", _renamed(first, f"{FORWARD}{bare}"))
+        found.setdefault("backward_layer", _renamed(first, f"backward_{bare}"))
+    return dict(sorted(found.items(), reverse=True))
+
+
+def _renamed(layer: dict[str, Any], name: str) -> dict[str, Any]:
+    own = {key: value for key, value in layer.items() if key != "name"}
+    return own | {"config": _config(layer) | {"name": name}}
 
 
 def _inside(config: Any) -> list[dict[str, Any]] | None:

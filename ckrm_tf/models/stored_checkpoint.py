@@ -33,14 +33,42 @@ def saved_model_weights(folder: Path) -> Weights:
     except Exception as error:  # whatever TensorFlow and protobuf raise
         lines = str(error).splitlines() or [type(error).__name__]
         raise CKRMError(f"model {folder}", expected=expected, received=lines[0]) from error
-    values: dict[str, np.ndarray] = {}
+    owned: dict[tuple[str, str], dict[str, np.ndarray]] = {}
     for node in graph.nodes:
         for attribute in node.attributes:
             key, name = attribute.checkpoint_key, attribute.full_name
             if key.startswith(AGAIN) or any(mark in key for mark in OPTIMIZER) or not name:
                 continue
             if reader.has_tensor(key):
-                values.setdefault(name, np.asarray(reader.get_tensor(key)))
-    if not values:
+                place, _, leaf = name.rpartition("/")
+                owner = key.partition("/.ATTRIBUTES")[0].rpartition("/")[0]
+                # Keras 2 lists the variables of nested models without their layers, in order.
+                while leaf in owned.get((place, owner), ()):
+                    owner += "+"
+                own = owned.setdefault((place, owner), {})
+                own[leaf] = np.asarray(reader.get_tensor(key))
+    if not owned:
         raise CKRMError(f"model {folder}", expected=expected, received="none")
-    return ByName(values)
+    return ByName(_by_name(owned))
+
+
+def _by_name(owned: dict[tuple[str, str], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The variables of each (place, owner) by full names.
+
+    Layers of nested models may have one name: the second is `conv#2`. The same variables under
+    another owner are left out.
+    """
+    values: dict[str, np.ndarray] = {}
+    places: dict[str, list[dict[str, np.ndarray]]] = {}
+    for (place, _), own in owned.items():
+        others = places.setdefault(place, [])
+        if any(all(_same(other.get(k), v) for k, v in own.items()) for other in others):
+            continue
+        others.append(own)
+        free = f"{place}#{len(others)}" if len(others) > 1 else place
+        values |= {f"{free}/{leaf}".removeprefix("/"): value for leaf, value in own.items()}
+    return values
+
+
+def _same(a: np.ndarray | None, b: np.ndarray) -> bool:
+    return a is not None and a.shape == b.shape and a.tobytes() == b.tobytes()

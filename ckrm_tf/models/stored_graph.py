@@ -28,7 +28,7 @@ def norm_names(model: Any) -> dict[str, str]:
     calls = Counter(layer for readers in read.values() for layer in readers)
     found = {}
     for name, layer in layers.items():
-        if layer.get("class_name") in CONVOLUTIONS and _homogeneous(layer):
+        if bare(layer).get("class_name") in CONVOLUTIONS and _homogeneous(layer):
             norm = _follow(name, layers, read, ends, calls)
             if norm is not None and _on_channels(layers[norm], layer):
                 found[name] = norm
@@ -47,7 +47,7 @@ def _follow(
         if name in ends or len(following) != 1 or calls[name] > 1:
             return None
         name = following[0]
-        kind = layers[name].get("class_name")
+        kind = bare(layers[name]).get("class_name")
         if kind == "BatchNormalization":
             return name
         if kind not in PASSES or not _homogeneous(layers[name]):
@@ -87,7 +87,18 @@ def _tensors(node: Any) -> Iterator[str]:
                 yield from _tensors(value)
 
 
+def bare(layer: dict[str, Any]) -> dict[str, Any]:
+    """A layer, or what a TimeDistributed applies to each step."""
+    inner = (layer.get("config") or {}).get("layer") if _is_each(layer) else None
+    return inner if isinstance(inner, dict) else layer
+
+
+def _is_each(layer: dict[str, Any]) -> bool:
+    return layer.get("class_name") == "TimeDistributed" and isinstance(layer.get("config"), dict)
+
+
 def _homogeneous(layer: dict[str, Any]) -> bool:
+    layer = bare(layer)
     config = layer.get("config")
     config = config if isinstance(config, dict) else {}
     if layer.get("class_name") == "ReLU":
@@ -97,13 +108,17 @@ def _homogeneous(layer: dict[str, Any]) -> bool:
 
 
 def _on_channels(norm: dict[str, Any], convolution: dict[str, Any]) -> bool:
+    # The axis of time, where the norm sees it and the convolution does not.
+    more = _is_each(convolution) - _is_each(norm)
+    norm, convolution = bare(norm), bare(convolution)
     axis = norm["config"].get("axis", -1)
     axis = axis[0] if isinstance(axis, list) and len(axis) == 1 else axis
     settings = convolution["config"]
     first = settings.get("data_format") == "channels_first"
     size = settings.get("kernel_size")
     rank = 2 + (len(size) if isinstance(size, list | tuple) else 1)
-    return isinstance(axis, int) and axis % rank == (1 if first else rank - 1)
+    channels = (1 if first else rank - 1) + more
+    return isinstance(axis, int) and axis % (rank + more) == channels
 
 
 def _name(layer: dict[str, Any]) -> str:

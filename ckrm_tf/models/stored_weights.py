@@ -7,7 +7,7 @@ import json
 import re
 import zipfile
 from abc import ABC, abstractmethod
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +22,8 @@ CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 # Keras stores its zip uncompressed: what swells so much more is no model.
 SWELLS = 50
 SMALL = 2**24
+# Keras 2 ends the names of its variables with it.
+NUMBER = re.compile(r":\d+$")
 ROOTS = ("layers", "_layer_checkpoint_dependencies")
 
 
@@ -29,8 +31,13 @@ class Weights(ABC):
     """The weights below one layer or model."""
 
     @abstractmethod
-    def layers(self, layers: Sequence[tuple[str, str]]) -> list[Weights]:
-        """Those of each layer of a model, given by (name, class) in the order of the model."""
+    def layers(self, layers: Sequence[tuple[str, str]], seen: Sequence[bool]) -> list[Weights]:
+        """Those of each layer of a model.
+
+        Args:
+            layers: (name, class) in the order of the model.
+            seen: whether a layer like this was read in another model that may share it.
+        """
 
     @abstractmethod
     def part(self, attribute: str, name: str) -> Weights:
@@ -41,8 +48,15 @@ class Weights(ABC):
         """This layer's own, under the names that its kind gives them; those absent are left out."""
 
     @abstractmethod
-    def inner(self) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-        """Everything below, layer by layer: its path, and its `kernel` and `bias` and so on."""
+    def inner(self) -> Iterator[tuple[str, dict[str, np.ndarray], str]]:
+        """Everything below, layer by layer.
+
+        Its path, its `kernel` and `bias` and so on, and the place of its class where there is one.
+        """
+
+    @abstractmethod
+    def at(self, path: str) -> Weights:
+        """Those of a layer at a path that `inner` gave."""
 
 
 @contextmanager
@@ -73,7 +87,7 @@ def open_weights(path: Path) -> Iterator[tuple[Any, Weights]]:
                 if config is None and _has_places(file):
                     yield None, ByPlace(file, "")
                 else:
-                    group = file.get("model_weights", file)
+                    group = _held(file, "model_weights") or file
                     yield None if config is None else json.loads(config), ByName.of(group)
     except CKRMError:
         raise
@@ -97,13 +111,29 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
     return archive.read(name)
 
 
+def _held(group: Any, path: str) -> Any:
+    """What this file itself holds at a path, None where that is nothing.
+
+    Links to other files are not followed, nor are arrays read that lie in other files.
+    """
+    for part in filter(None, path.split("/")):
+        inside = isinstance(group, h5py.Group)
+        if not inside or not isinstance(group.get(part, getlink=True), h5py.HardLink):
+            return None
+        group = group[part]
+    outside = isinstance(group, h5py.Dataset) and (group.external or group.is_virtual)
+    return None if outside else group
+
+
 def _value(dataset: Any) -> np.ndarray:
     if isinstance(dataset, h5py.Dataset) and dataset.nbytes > SMALL:
         held = dataset.id.get_storage_size()
         if dataset.nbytes > SWELLS * held:
             raise ValueError(f"{dataset.name} declares {dataset.nbytes} bytes and holds {held}")
     values = np.asarray(dataset)
-    if isinstance(dataset, h5py.Dataset) and dataset.attrs.get("dtype") == "bfloat16":
+    told = isinstance(dataset, h5py.Dataset) and dataset.attrs.get("dtype") == "bfloat16"
+    # Keras writes it to `.h5` as two bytes of no type.
+    if told or values.dtype.name in ("bfloat16", "void16"):
         # The upper half of a float32.
         return (values.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
     return values
@@ -114,19 +144,28 @@ class ByPlace(Weights):
 
     def __init__(self, file: Any, path: str) -> None:
         self.file, self.path = file, path
+        self.places: dict[str, list[str]] = {}
 
     def _at(self, *parts: str) -> ByPlace:
         return ByPlace(self.file, "/".join(part for part in (self.path, *parts) if part))
 
-    def layers(self, layers: Sequence[tuple[str, str]]) -> list[Weights]:
-        """See `Weights`; places are counted by class, whatever the names."""
-        used: Counter[str] = Counter()
-        found: list[Weights] = []
-        for _, kind in layers:
-            place = snake_case(kind)
-            number = used[place]
-            used[place] += 1
-            found.append(self._at(self._root(), f"{place}_{number}" if number else place))
+    def layers(self, layers: Sequence[tuple[str, str]], seen: Sequence[bool]) -> list[Weights]:
+        """See `Weights`; places are counted by class, whatever the names.
+
+        Keras 2 counts no layer that it has written in another model.
+        """
+        root, of_class = self._root(), defaultdict[str, list[int]](list)
+        for i, (_, kind) in enumerate(layers):
+            of_class[snake_case(kind)].append(i)
+        found: list[Weights] = [self] * len(layers)
+        for place, own in of_class.items():
+            names = [f"{place}_{number}" if number else place for number in range(len(own))]
+            held = [self._group(self._at(root, name).path) is not None for name in names]
+            new = [i for i in own if not seen[i]]
+            unseen_first = not all(held) and len(new) == sum(held) and all(held[: len(new)])
+            order = [*new, *(i for i in own if seen[i])] if unseen_first else own
+            for i, name in zip(order, names, strict=True):
+                found[i] = self._at(root, name)
         return found
 
     def _root(self) -> str:
@@ -135,8 +174,8 @@ class ByPlace(Weights):
 
     def _group(self, path: str) -> Any:
         """The group at a path; on Windows Keras 2 wrote it with backslashes."""
-        found = self.file.get(path) if path else self.file
-        found = self.file.get(path.replace("/", "\\")) if found is None else found
+        found = _held(self.file, path)
+        found = _held(self.file, path.replace("/", "\\")) if found is None else found
         return found if isinstance(found, h5py.Group) else None
 
     def part(self, attribute: str, name: str) -> Weights:
@@ -146,30 +185,31 @@ class ByPlace(Weights):
     def arrays(self, names: tuple[str, ...]) -> dict[str, np.ndarray]:
         """See `Weights`; they have numbers only."""
         here = self._group(self.path)
-        group = None if here is None else here.get("vars")
-        if not isinstance(group, h5py.Group):
-            return {}
-        return {
-            name: _value(group[str(number)])
-            for number, name in enumerate(names)
-            if str(number) in group
-        }
+        group = None if here is None else _held(here, "vars")
+        held = {name: _held(group, str(number)) for number, name in enumerate(names)}
+        return {name: _value(v) for name, v in held.items() if isinstance(v, h5py.Dataset)}
 
-    def inner(self) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-        """See `Weights`; the first is taken for the kernel and the second for the bias."""
+    def inner(self) -> Iterator[tuple[str, dict[str, np.ndarray], str]]:
+        """See `Weights`; the first is the kernel, the second that of the state or the bias."""
         root = self._group(self.path)
         if root is None:
             return
         found: list[str] = []
         root.visit(lambda name: found.append(name) if name.split("/")[-1] == "vars" else None)
-        for name in found:
+        for name in sorted(found, key=_in_order):
             place = name.split("/")[:-1]
             if place[:1] == ["optimizer"]:
                 continue
-            here = self._at(*place)
-            values = here.arrays(("kernel", "bias"))
+            values = self._at(*place).arrays(("kernel", "bias"))
             if "kernel" in values:
-                yield "/".join(p for p in place if p not in ROOTS), values
+                values |= {"recurrent_kernel": values["bias"]} if "bias" in values else {}
+                path = "/".join(p for p in place if p not in ROOTS)
+                self.places[path] = place
+                yield path, values, re.sub(r"_\d+$", "", place[-1]) if place else ""
+
+    def at(self, path: str) -> ByPlace:
+        """See `Weights`."""
+        return self._at(*self.places[path])
 
 
 class ByName(Weights):
@@ -184,14 +224,16 @@ class ByName(Weights):
         values: dict[str, Any] = {}
         for layer in group.attrs.get("layer_names", list(group)):
             name = _text(layer)
-            part = group.get(name)
+            part = _held(group, name)
             if isinstance(part, h5py.Group):
                 for weight in part.attrs.get("weight_names", []):
                     path = _text(weight)
-                    values[f"{name}//{path.split(':')[0]}"] = part[path]
+                    value = _held(part, path)
+                    if isinstance(value, h5py.Dataset):
+                        values[f"{name}//{NUMBER.sub('', path)}"] = value
         return cls(values)
 
-    def layers(self, layers: Sequence[tuple[str, str]]) -> list[Weights]:
+    def layers(self, layers: Sequence[tuple[str, str]], seen: Sequence[bool]) -> list[Weights]:
         """See `Weights`."""
         return [self._below(name) for name, _ in layers]
 
@@ -214,8 +256,8 @@ class ByName(Weights):
             by_leaf["depthwise_kernel"] = by_leaf.get("kernel")
         return {n: _value(by_leaf[n]) for n in names if by_leaf.get(n) is not None}
 
-    def inner(self) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-        """See `Weights`."""
+    def inner(self) -> Iterator[tuple[str, dict[str, np.ndarray], str]]:
+        """See `Weights`; the names tell no class."""
         found: dict[str, dict[str, np.ndarray]] = {}
         for key, value in self.values.items():
             place, _, leaf = key.replace("//", "/").rpartition("/")
@@ -223,7 +265,17 @@ class ByName(Weights):
         for place, values in found.items():
             parts = place.split("/")
             # The group of a layer and the first part of the path within it are mostly one name.
-            yield "/".join(p for i, p in enumerate(parts) if not i or p != parts[i - 1]), values
+            path = "/".join(p for i, p in enumerate(parts) if not i or p != parts[i - 1])
+            yield path, values, ""
+
+    def at(self, path: str) -> ByName:
+        """See `Weights`."""
+        return self._below(path)
+
+
+def _in_order(path: str) -> list[tuple[int, str]]:
+    """`conv2d_2` before `conv2d_10`."""
+    return [(int(part) if part.isdigit() else -1, part) for part in re.split(r"(\d+)", path)]
 
 
 def _text(value: Any) -> str:
