@@ -7,34 +7,38 @@ SavedModel folders. Nothing in the file is run.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from keras import layers
 
 from ckrm_tf.errors import CKRMError
 from ckrm_tf.measures.kernels import (
-    GATES,
     ConvolutionKernel,
     depthwise,
     prepared,
-    recurrent,
     unused_name,
 )
+from ckrm_tf.models.stored_config import config_of, layers_in, name_of, signature, wrapped_in
 from ckrm_tf.models.stored_graph import bare, norm_names
-from ckrm_tf.models.stored_weights import Weights, open_weights, snake_case
+from ckrm_tf.models.stored_kinds import (
+    BUILT_IN,
+    GROUPED,
+    KINDS,
+    PLACES,
+    has_gates,
+    has_length,
+    recurrent_rows,
+    separable_rows,
+    separates,
+)
+from ckrm_tf.models.stored_weights import Weights, open_weights
 
 NO_WEIGHTS = "its weights are not in the file"
 UNKNOWN = "a kernel of a layer of unknown kind"
-# Settings that depend on where the layer stands.
-BY_PLACE = ("shared_object_id", "build_config", "inbound_nodes")
 QUANTIZED = "quantised weights"
-WRAPPED = ("layer", "forward_layer", "backward_layer")
-FORWARD = "forward_"
 
 
 @dataclass
@@ -90,7 +94,7 @@ class _Reader:
 
     def kernels(self, config: Any) -> Iterator[ConvolutionKernel]:
         """Of a whole model; without a configuration every kernel is of unknown kind."""
-        inside = _inside(config)
+        inside = layers_in(config)
         if inside is None:
             yield from self._unknown("", self.weights)
         else:
@@ -101,33 +105,33 @@ class _Reader:
     ) -> Iterator[ConvolutionKernel]:
         norms = norm_names(config) if self.fold else {}
         parts = weights.layers(
-            [(_name(layer), str(layer.get("class_name"))) for layer in inside],
-            [_signature(layer) in self.seen for layer in inside],
+            [(name_of(layer), str(layer.get("class_name"))) for layer in inside],
+            [signature(layer) in self.seen for layer in inside],
         )
-        by_name = {_name(layer): part for layer, part in zip(inside, parts, strict=True)}
-        configs = {_name(layer): layer for layer in inside}
+        by_name = {name_of(layer): part for layer, part in zip(inside, parts, strict=True)}
+        configs = {name_of(layer): layer for layer in inside}
         for layer, part in zip(inside, parts, strict=True):
-            name = _name(layer)
+            name = name_of(layer)
             norm = norms.get(name)
             scale = None
             if norm is not None:
                 inner = bare(configs[norm])
                 held = by_name[norm]
-                held = held if inner is configs[norm] else held.part("layer", _name(inner))
+                held = held if inner is configs[norm] else held.part("layer", name_of(inner))
                 scale = _scale(inner, held)
             yield from self._layer(layer, f"{path}{name}", part, scale)
 
     def _layer(
         self, layer: dict[str, Any], path: str, weights: Weights, scale: np.ndarray | None
     ) -> Iterator[ConvolutionKernel]:
-        kind, config = str(layer.get("class_name")), _config(layer)
-        inside = _inside(layer)
-        wrapped = _wrapped(kind, config)
+        kind, config = str(layer.get("class_name")), config_of(layer)
+        inside = layers_in(layer)
+        wrapped = wrapped_in(kind, config)
         if inside is not None:
             yield from self._model(layer, inside, f"{path}/", weights)
         elif wrapped and kind in BUILT_IN:
             for key, inner in wrapped.items():
-                name = _name(inner)
+                name = name_of(inner)
                 part = weights.part(key, name)
                 yield from self._layer(inner, f"{path}/{name}", part, scale)
         elif kind in KINDS:
@@ -136,14 +140,14 @@ class _Reader:
                     yield kernel
         elif kind not in BUILT_IN:
             yield from self._own(config, path, weights, scale)
-        self.seen.add(_signature(layer))
+        self.seen.add(signature(layer))
 
     def _again(self, layer: dict[str, Any], kernel: ConvolutionKernel) -> bool:
         """Whether a layer of this configuration has these very weights, or has all that there are.
 
         `.keras` holds the weights of a shared layer once, `.h5` with each model.
         """
-        sign = _signature(layer)
+        sign = signature(layer)
         if kernel.reason == NO_WEIGHTS:
             return sign in self.seen
         held = b"".join(group.tobytes() for group in kernel.groups)
@@ -202,12 +206,12 @@ class _Reader:
                 if values["kernel"].ndim > 2:
                     yield ConvolutionKernel(place, values["kernel"].shape, reason=UNKNOWN)
             elif {"depthwise_kernel", "pointwise_kernel"} <= set(values):
-                yield from _separable(place, values, 1, self.pointwise, None)
-            elif _separates(values.get("kernel"), values.get("recurrent_kernel")):
+                yield from separable_rows(place, values, 1, self.pointwise, None)
+            elif separates(values.get("kernel"), values.get("recurrent_kernel")):
                 both = dict(zip(KINDS["SeparableConv2D"].names, values.values(), strict=False))
-                yield from _separable(place, both, 1, self.pointwise, None)
-            elif _gates(values.get("kernel"), values.get("recurrent_kernel")):
-                yield from _recurrent(place, values, 1, self.pointwise, None)
+                yield from separable_rows(place, both, 1, self.pointwise, None)
+            elif has_gates(values.get("kernel"), values.get("recurrent_kernel")):
+                yield from recurrent_rows(place, values, 1, self.pointwise, None)
             else:
                 yield from self._by_shape(place, values)
 
@@ -218,96 +222,21 @@ class _Reader:
         shape, bias = kernel.shape, values.get("bias")
         if kernel.ndim > 5 or not np.issubdtype(kernel.dtype, np.floating):
             yield ConvolutionKernel(path, shape, reason=UNKNOWN)
-        elif "depthwise_kernel" in values or _has(bias, shape[-2] * shape[-1], but=shape[-1]):
+        elif "depthwise_kernel" in values or has_length(bias, shape[-2] * shape[-1], but=shape[-1]):
             yield depthwise(path, kernel, self.pointwise)
-        elif kernel.ndim == 3 and not _has(bias, shape[-1]):
+        elif kernel.ndim == 3 and not has_length(bias, shape[-1]):
             # Attention has kernels of three axes too.
             yield ConvolutionKernel(path, shape, reason=UNKNOWN)
-        elif _has(bias, shape[-2], but=shape[-1]):
+        elif has_length(bias, shape[-2], but=shape[-1]):
             yield prepared(path, np.swapaxes(kernel, -1, -2), 1, self.pointwise)
         else:
             self.found.assumed.append(path)
             yield prepared(path, kernel, 1, self.pointwise)
 
 
-def _gates(kernel: np.ndarray | None, inner: np.ndarray | None) -> bool:
-    """Whether two kernels are those of a ConvLSTM."""
-    if kernel is None or inner is None or not 3 <= kernel.ndim == inner.ndim <= 5:
-        return False
-    gates = (GATES * inner.shape[-2],) * 2
-    return (kernel.shape[-1], inner.shape[-1]) == gates
-
-
-def _separates(kernel: np.ndarray | None, second: np.ndarray | None) -> bool:
-    """Whether two kernels are those of a separable convolution."""
-    if kernel is None or second is None or not 3 <= kernel.ndim == second.ndim <= 4:
-        return False
-    return second.shape[:-1] == (1,) * (kernel.ndim - 2) + (kernel.shape[-2] * kernel.shape[-1],)
-
-
-def _has(bias: np.ndarray | None, length: int, but: int | None = None) -> bool:
-    return bias is not None and bias.shape == (length,) and length != but
-
-
-def _plain(
-    path: str, values: dict[str, np.ndarray], groups: int, pointwise: bool, scale: Any
-) -> Iterator[ConvolutionKernel]:
-    yield prepared(path, values["kernel"], groups, pointwise, scale)
-
-
-def _transposed(
-    path: str, values: dict[str, np.ndarray], groups: int, pointwise: bool, scale: Any
-) -> Iterator[ConvolutionKernel]:
-    yield prepared(path, np.swapaxes(values["kernel"], -1, -2), 1, pointwise, scale)
-
-
-def _depthwise(
-    path: str, values: dict[str, np.ndarray], groups: int, pointwise: bool, scale: Any
-) -> Iterator[ConvolutionKernel]:
-    yield depthwise(path, values["depthwise_kernel"], pointwise, scale)
-
-
-def _separable(
-    path: str, values: dict[str, np.ndarray], groups: int, pointwise: bool, scale: Any
-) -> Iterator[ConvolutionKernel]:
-    yield depthwise(f"{path}/depthwise", values["depthwise_kernel"], pointwise)
-    yield prepared(f"{path}/pointwise", values["pointwise_kernel"], 1, pointwise, scale)
-
-
-def _recurrent(
-    path: str, values: dict[str, np.ndarray], groups: int, pointwise: bool, scale: Any
-) -> Iterator[ConvolutionKernel]:
-    yield recurrent(path, values["kernel"], values["recurrent_kernel"], pointwise)
-
-
-@dataclass(frozen=True)
-class _Kind:
-    """A kind of layer: the names of its kernels in the order in which Keras writes them."""
-
-    names: tuple[str, ...]
-    build: Any
-
-
-KINDS = {
-    **{f"{name}{n}D": _Kind(("kernel",), _plain) for n in (1, 2, 3)
-       for name in ("Conv", "Convolution")},
-    **{f"{name}{n}DTranspose": _Kind(("kernel",), _transposed) for n in (1, 2, 3)
-       for name in ("Conv", "Convolution")},
-    **{f"DepthwiseConv{n}D": _Kind(("depthwise_kernel",), _depthwise) for n in (1, 2)},
-    **{f"SeparableConv{n}D": _Kind(("depthwise_kernel", "pointwise_kernel"), _separable)
-       for n in (1, 2)},
-    **{f"ConvLSTM{n}D": _Kind(("kernel", "recurrent_kernel"), _recurrent) for n in (1, 2, 3)},
-}  # fmt: skip
-GROUPED = {f"Conv{n}D" for n in (1, 2, 3)}
-# The class by the name of the place that Keras gives to its weights.
-PLACES = {snake_case(kind): kind for kind in KINDS if hasattr(layers, kind)}
-# Lambda is code of the file, but holds no weights.
-BUILT_IN = {name for name in dir(layers) if isinstance(getattr(layers, name), type)}
-
-
 def _scale(config: dict[str, Any], weights: Weights) -> np.ndarray | None:
     """gamma / sqrt(variance + epsilon) of a batch norm in the file."""
-    settings = _config(config)
+    settings = config_of(config)
     names = [
         *(["gamma"] if settings.get("scale", True) else []),
         *(["beta"] if settings.get("center", True) else []),
@@ -323,54 +252,3 @@ def _scale(config: dict[str, Any], weights: Weights) -> np.ndarray | None:
             variance + float(settings.get("epsilon", 1e-3))
         )
     return scale
-
-
-def _signature(layer: dict[str, Any]) -> str:
-    """What tells a layer from others, wherever it stands."""
-    own = [layer.get("class_name"), _name(layer), _settings(_config(layer))]
-    return json.dumps(own, sort_keys=True, default=str)
-
-
-def _settings(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _settings(v) for k, v in value.items() if k not in BY_PLACE}
-    return [_settings(v) for v in value] if isinstance(value, list) else value
-
-
-def _config(layer: Any) -> dict[str, Any]:
-    config = layer.get("config") if isinstance(layer, dict) else None
-    return config if isinstance(config, dict) else {}
-
-
-def _name(layer: dict[str, Any]) -> str:
-    name = layer.get("name") or _config(layer).get("name") or layer.get("class_name")
-    return str(name)
-
-
-def _wrapped(kind: str, config: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The layers inside a wrapper by the attributes that hold them."""
-    found = {key: config[key] for key in WRAPPED if isinstance(config.get(key), dict)}
-    if kind == "Bidirectional" and "layer" in found:
-        # Keras 2 tells of one layer and makes two of it, of other names.
-        first = found.pop("layer")
-        bare = _name(first).removeprefix(FORWARD)
-        found.setdefault("forward_layer", _renamed(first, f"{FORWARD}{bare}"))
-        found.setdefault("backward_layer", _renamed(first, f"backward_{bare}"))
-    return dict(sorted(found.items(), reverse=True))
-
-
-def _renamed(layer: dict[str, Any], name: str) -> dict[str, Any]:
-    own = {key: value for key, value in layer.items() if key != "name"}
-    return own | {"config": _config(layer) | {"name": name}}
-
-
-def _inside(config: Any) -> list[dict[str, Any]] | None:
-    """The layers of a model's configuration, None where it is none."""
-    if not isinstance(config, dict):
-        return None
-    inside = config.get("config") if isinstance(config.get("config"), list) else None
-    # Keras 2.0 wrote a Sequential as a bare list.
-    inside = inside or _config(config).get("layers")
-    if not isinstance(inside, list) or not all(isinstance(layer, dict) for layer in inside):
-        return None
-    return inside
