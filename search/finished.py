@@ -16,7 +16,6 @@ from ckrm_tf.families.base import Family
 from ckrm_tf.reporting.collect_compare import STRATEGIES
 from ckrm_tf.store import weights
 from ckrm_tf.store.crashes import Crashes
-from ckrm_tf.store.failures import CRASH
 from ckrm_tf.store.journal import Journal
 from ckrm_tf.store.record import COMPLETED
 from search.settings import Settings
@@ -109,10 +108,7 @@ def _is_whole(folder: Path, family: Family, epochs: int) -> bool:
     """No training is to be tried again, and every recorded weights file is as it was."""
     crashes = Crashes(folder, keras.backend.backend(), enter=False)
     for training in Journal(folder / "trials.jsonl", family).current():
-        if training.retryable == CRASH:
-            if not crashes.why_not(training.key):
-                return False
-        elif training.retryable:
+        if training.retryable and not crashes.bars(training):
             return False
         if training.status != COMPLETED or training.weights is None:
             continue

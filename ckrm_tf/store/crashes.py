@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from ckrm_tf.design.design import Design
+from ckrm_tf.store.failures import CRASH
 from ckrm_tf.store.lines import append_line, whole_lines
-from ckrm_tf.store.record import Key
+from ckrm_tf.store.record import Key, Training
 from ckrm_tf.versions import LIBRARIES, library_version
 
 # The file of crashes, and that of the training under way, beside the journal.
@@ -72,6 +73,10 @@ class Crashes:
             "libraries, another TF_ENABLE_ONEDNN_OPTS, or the removal of "
             f"{CRASHES}, has it tried again"
         )
+
+    def bars(self, training: Training) -> bool:
+        """Whether a recorded training is a crash that still counts: it is not to be tried again."""
+        return training.retryable == CRASH and self.why_not(training.key) is not None
 
     @contextmanager
     def watched(self, key: Key) -> Iterator[None]:

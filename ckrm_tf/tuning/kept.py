@@ -15,7 +15,7 @@ from ckrm_tf.errors import CKRMError
 from ckrm_tf.families.base import Family
 from ckrm_tf.files import whole_file
 from ckrm_tf.store.crashes import Crashes
-from ckrm_tf.store.failures import CRASH, ROOM, passing
+from ckrm_tf.store.failures import ROOM, passing
 from ckrm_tf.store.journal import Journal
 from ckrm_tf.store.owner import no_room
 from ckrm_tf.store.record import COMPLETED, Key, Training
@@ -111,7 +111,7 @@ class Kept:
             return None if self.has_weights(found) else "its weights are not those recorded"
         if self.journal.is_new(found):
             return None
-        if found.retryable == CRASH and self.crashes.why_not(found.key):
+        if self.crashes.bars(found):
             return None
         if found.retryable:
             return f"it failed for {found.retryable}"
