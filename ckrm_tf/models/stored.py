@@ -6,7 +6,6 @@ SavedModel folders. Nothing in the file is run.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -89,8 +88,9 @@ class _Reader:
     pointwise: bool
     fold: bool
     found: Stored
-    # What has been read: a layer that several models share stands in the file with each of them.
-    seen: set[str] = field(default_factory=set)
+    # What has been read, by the signatures of layers: one that several models share stands in the
+    # file with each of them.
+    read: dict[str, list[ConvolutionKernel]] = field(default_factory=dict)
 
     def kernels(self, config: Any) -> Iterator[ConvolutionKernel]:
         """Of a whole model; without a configuration every kernel is of unknown kind."""
@@ -106,7 +106,7 @@ class _Reader:
         norms = norm_names(config) if self.fold else {}
         parts = weights.layers(
             [(name_of(layer), str(layer.get("class_name"))) for layer in inside],
-            [signature(layer) in self.seen for layer in inside],
+            [signature(layer) in self.read for layer in inside],
         )
         by_name = {name_of(layer): part for layer, part in zip(inside, parts, strict=True)}
         configs = {name_of(layer): layer for layer in inside}
@@ -127,6 +127,7 @@ class _Reader:
         kind, config = str(layer.get("class_name")), config_of(layer)
         inside = layers_in(layer)
         wrapped = wrapped_in(kind, config)
+        sign, rows = signature(layer), []
         if inside is not None:
             yield from self._model(layer, inside, f"{path}/", weights)
         elif wrapped and kind in BUILT_IN:
@@ -136,25 +137,12 @@ class _Reader:
                 yield from self._layer(inner, f"{path}/{name}", part, scale)
         elif kind in KINDS:
             for kernel in self._known(kind, config, path, weights, scale):
-                if not self._again(layer, kernel):
+                if not _is_again(kernel, self.read.get(sign)):
+                    rows.append(kernel)
                     yield kernel
         elif kind not in BUILT_IN:
             yield from self._own(config, path, weights, scale)
-        self.seen.add(signature(layer))
-
-    def _again(self, layer: dict[str, Any], kernel: ConvolutionKernel) -> bool:
-        """Whether a layer of this configuration has these very weights, or has all that there are.
-
-        `.keras` holds the weights of a shared layer once, `.h5` with each model.
-        """
-        sign = signature(layer)
-        if kernel.reason == NO_WEIGHTS:
-            return sign in self.seen
-        held = b"".join(group.tobytes() for group in kernel.groups)
-        part = f"{sign} {kernel.shape} {hashlib.sha256(held).hexdigest()}"
-        known = part in self.seen and any(np.ptp(group) > 0 for group in kernel.groups)
-        self.seen.add(part)
-        return known
+        self.read.setdefault(sign, []).extend(rows)
 
     def _known(
         self, kind: str, config: dict[str, Any], path: str, weights: Weights, scale: Any
@@ -232,6 +220,29 @@ class _Reader:
         else:
             self.found.assumed.append(path)
             yield prepared(path, kernel, 1, self.pointwise)
+
+
+def _is_again(kernel: ConvolutionKernel, before: list[ConvolutionKernel] | None) -> bool:
+    """Whether a layer of this configuration had these very weights, or has all that there are.
+
+    `.keras` holds the weights of a shared layer once, `.h5` with each model.
+
+    Args:
+        kernel: of a layer.
+        before: those of earlier layers of its configuration, None where there is no such layer.
+    """
+    if before is None or kernel.reason == NO_WEIGHTS:
+        return before is not None
+    # Layers that still are as they were made, of constants, may be alike by themselves.
+    varies = any(np.ptp(group) > 0 for group in kernel.groups)
+    return varies and any(_same(kernel, other) for other in before)
+
+
+def _same(kernel: ConvolutionKernel, other: ConvolutionKernel) -> bool:
+    return (kernel.shape, len(kernel.groups)) == (other.shape, len(other.groups)) and all(
+        np.array_equal(a, b, equal_nan=True)
+        for a, b in zip(kernel.groups, other.groups, strict=True)
+    )
 
 
 def _scale(config: dict[str, Any], weights: Weights) -> np.ndarray | None:
