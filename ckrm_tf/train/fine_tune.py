@@ -89,9 +89,10 @@ def fine_tune(
     batches = _Images(images, labels, scale, facts, seed)
     rate = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * len(batches))
     model.compile(keras.optimizers.Adam(rate), loss=loss_of)
-    options: dict[str, Any] = {"epochs": epochs, "verbose": 0, "shuffle": False}
     with sampled_strides(model):
-        found = model.fit(batches, callbacks=list(callbacks), **options)
+        found = model.fit(
+            batches, epochs=epochs, verbose=0, shuffle=False, callbacks=list(callbacks)
+        )
     loss = float(found.history["loss"][-1])
     if compiled is not None:
         model.compile(**compiled)

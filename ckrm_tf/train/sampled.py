@@ -50,9 +50,9 @@ def _convolution(layer: Any, inputs: Any, kernel: Any) -> Any:
     form = layer.data_format
     if len(layer.strides) == 3:
         # TensorFlow pools no volumes of float16 on a processor. Of images pooling is the faster.
-        steps = [slice(None, None, step) for step in layer.strides]
         first = 2 if form == "channels_first" else 1
-        sampled = inputs[(slice(None),) * first + tuple(steps)]
+        steps = (1,) * first + tuple(layer.strides)
+        sampled = inputs[tuple(slice(None, None, step) for step in steps)]
     else:
         sampled = ops.average_pool(inputs, 1, layer.strides, padding="valid", data_format=form)
     return ops.conv(sampled, kernel, 1, padding="valid", data_format=form)
