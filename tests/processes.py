@@ -1,6 +1,26 @@
-"""Processes that tests start: whether they have ended, and what started them."""
+"""Processes that tests start, whether they have ended, and what started them."""
 
 from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def python(code: str, *arguments: str, cwd: Path | None = None, **environment: str):
+    """A fresh process that finds this checkout, whatever folder it runs in."""
+    env = os.environ | {"PYTHONPATH": str(ROOT)} | environment
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        env=env,
+    )
 
 
 def gone(number):

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import faulthandler
 import json
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from processes import python
 
 from ckrm_tf.design.design import Design
 from ckrm_tf.store.crashes import CRASHES, UNDER_WAY, Crashes
 
-ROOT = Path(__file__).parent.parent
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 KEY = Design({"stem/filters": 4}), 1, 12, "plain"
 OTHER = Design({"stem/filters": 5}), 1, 12, "plain"
@@ -32,11 +29,9 @@ exec(sys.argv[3])
 """
 
 
-def ended(folder: Path, inside: str, after: str = "pass") -> int:
+def status_of(folder: Path, inside: str, after: str = "pass") -> int:
     """The exit status of a process that does this within a training, and that after it."""
-    words = [sys.executable, "-c", WATCHED, str(folder), inside, after]
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(words, env=env, stderr=subprocess.DEVNULL, check=False).returncode
+    return python(WATCHED, str(folder), inside, after).returncode
 
 
 @pytest.mark.parametrize(
@@ -56,12 +51,12 @@ def ended(folder: Path, inside: str, after: str = "pass") -> int:
 )
 def test_only_a_fault_counts(tmp_path, inside, status, counts):
     folder = tmp_path / "run"
-    assert ended(folder, inside) == status
+    assert status_of(folder, inside) == status
     found = Crashes(folder)
     assert found.why_not(KEY) is None
     assert (found.last is not None) is counts
     assert not (folder / UNDER_WAY).exists()
-    ended(folder, inside)
+    status_of(folder, inside)
     second = Crashes(folder)
     assert (second.why_not(KEY) is not None) is counts
     assert second.why_not(OTHER) is None
@@ -75,14 +70,14 @@ def test_only_a_fault_counts(tmp_path, inside, status, counts):
 
 
 def test_a_fault_after_the_training_is_not_its_own(tmp_path):
-    assert ended(tmp_path, "pass", "faulthandler._sigsegv()") == -signal.SIGSEGV
+    assert status_of(tmp_path, "pass", "faulthandler._sigsegv()") == -signal.SIGSEGV
     assert Crashes(tmp_path).last is None
 
 
 def test_a_crash_counts_under_its_conditions_alone(tmp_path, monkeypatch):
     monkeypatch.setenv(ONEDNN, "1")
     for _ in range(2):
-        ended(tmp_path, "os.abort()")
+        status_of(tmp_path, "os.abort()")
         Crashes(tmp_path)
     assert Crashes(tmp_path).why_not(KEY)
     assert Crashes(tmp_path, "jax").why_not(KEY) is None
@@ -95,7 +90,7 @@ def test_a_crash_counts_under_its_conditions_alone(tmp_path, monkeypatch):
 
 
 def test_who_only_looks_writes_nothing(tmp_path):
-    ended(tmp_path, "os.abort()")
+    status_of(tmp_path, "os.abort()")
     assert Crashes(tmp_path, enter=False).last is None
     assert (tmp_path / UNDER_WAY).exists()
     assert not (tmp_path / CRASHES).exists()
@@ -137,7 +132,7 @@ def test_what_a_crash_left_is_entered_where_a_pool_goes_on(tmp_path, tiny_data, 
         def train(self, runner, wanted):
             runner.take(failure(runner, wanted, ValueError("no")), None)
 
-    ended(tmp_path, "os.abort()")
+    status_of(tmp_path, "os.abort()")
     assert (tmp_path / UNDER_WAY).exists()
     family = ResNetFamily(tiny_widths, tiny_data.input_shape, tiny_data.classes)
     runner = Runner(tiny_data, Recipe(epochs=1), Journal(tmp_path / "trials.jsonl", family), family)
@@ -184,14 +179,7 @@ def test_a_search_goes_on_without_a_network_that_ends_the_process(tmp_path, npz)
     ]  # fmt: skip
     done = []
     for onednn in "11110":
-        env = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "400", ONEDNN: onednn}
-        found = subprocess.run(
-            [sys.executable, "-c", SEARCH, *words],
-            env=env,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        found = python(SEARCH, *words, COLUMNS="400", **{ONEDNN: onednn})
         done.append((found.returncode, found.stdout + found.stderr))
     codes = [code for code, _ in done]
     assert codes == [-signal.SIGSEGV] * 2 + [0] * 3, done[-1][1]

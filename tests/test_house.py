@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import ast
 import importlib
-import os
 import re
-import subprocess
-import sys
 import tomllib
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import python
 
 import ckrm_tf
 from ckrm_tf.registration import FORMER, MODULES, OF_FORMER, PACKAGE, register
@@ -21,19 +19,6 @@ from search.commands import COMMANDS, usage
 
 ROOT = Path(__file__).parent.parent
 HEAVY = {"tensorflow", "keras", "keras_tuner", "numpy", "pandas", "scipy", "matplotlib", "fire"}
-
-
-def python(code: str, *arguments: str, cwd: Path | None = None, **environment: str):
-    """A fresh process that finds this checkout, whatever folder it runs in."""
-    env = os.environ | {"PYTHONPATH": str(ROOT)} | environment
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=cwd,
-        env=env,
-    )
 
 
 def loaded_by(statement: str) -> set[str]:

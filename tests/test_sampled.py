@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
 from keras import layers, ops
+from processes import python
 
 from ckrm_tf.train.sampled import HOOK, sampled_strides
 
 tf = pytest.importorskip("tensorflow")
-
-ROOT = Path(__file__).parent.parent
 
 
 @keras.saving.register_keras_serializable("tests")
@@ -129,10 +123,7 @@ for _ in range(2):
 
 def trained(how: str) -> tuple[int, set[str], str]:
     """The exit status of a process that trains twice on one thread, and its different weights."""
-    env = os.environ | {"PYTHONPATH": str(ROOT), "TF_ENABLE_ONEDNN_OPTS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", TRAINED, how], env=env, capture_output=True, text=True, check=False
-    )
+    done = python(TRAINED, how, TF_ENABLE_ONEDNN_OPTS="1")
     return done.returncode, set(done.stdout.split()), done.stderr
 
 

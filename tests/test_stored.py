@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import warnings
 import zipfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -138,20 +140,38 @@ def strange(path: Path) -> None:
             )
         return text
 
+    changed(path, renamed)
+    if path.suffix == ".keras":
+        # The places of the weights go by class too.
+        for name in ("gate", "standardized"):
+            moved(path, f"layers/{name}", f"layers/no_{name}")
+
+
+def changed(path: Path, change) -> None:
+    """Put another configuration into a saved model."""
     if path.suffix == ".h5":
         with h5py.File(path, "a") as file:
-            file.attrs["model_config"] = renamed(file.attrs["model_config"])
+            file.attrs["model_config"] = change(file.attrs["model_config"])
         return
+    with members_of(path) as members:
+        members["config.json"] = change(members["config.json"].decode()).encode()
+
+
+def moved(path: Path, place: str, other: str) -> None:
+    """Put the weights at a place of a `.keras` file to another."""
+    with members_of(path) as members:
+        held = io.BytesIO(members["model.weights.h5"])
+        with h5py.File(held, "r+") as file:
+            file.move(place, other)
+        members["model.weights.h5"] = held.getvalue()
+
+
+@contextmanager
+def members_of(path: Path):
+    """What a `.keras` file holds, by name; written back in the end."""
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
-    members["config.json"] = renamed(members["config.json"].decode()).encode()
-    # The places of the weights go by class too.
-    weights = path.with_suffix(".weights")
-    weights.write_bytes(members["model.weights.h5"])
-    with h5py.File(weights, "a") as file:
-        for name in ("gate", "standardized"):
-            file.move(f"layers/{name}", f"layers/no_{name}")
-    members["model.weights.h5"] = weights.read_bytes()
+    yield members
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in members.items():
             archive.writestr(name, content)
@@ -460,20 +480,6 @@ def test_both_directions_of_a_file_of_keras_2(suffix, tmp_path):
         np.testing.assert_allclose(own.groups[0], other.groups[0], rtol=1e-6)
 
 
-def changed(path: Path, change) -> None:
-    """Put another configuration into a saved model."""
-    if path.suffix == ".h5":
-        with h5py.File(path, "a") as file:
-            file.attrs["model_config"] = change(file.attrs["model_config"])
-        return
-    with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    members["config.json"] = change(members["config.json"].decode()).encode()
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-
-
 def sharing(order: int) -> keras.Model:
     """A layer that two models share, before or after another of its class."""
     image = keras.Input((8, 8, 3))
@@ -490,17 +496,8 @@ def test_a_layer_that_models_share_is_one_row(suffix, order, tmp_path):
     path = saved(model, tmp_path / ("model.h5" if suffix == ".h5" else "model.keras"))
     if suffix == "keras 2" and order == 1:
         # It counts no layer a second time.
-        with zipfile.ZipFile(path) as archive:
-            members = {name: archive.read(name) for name in archive.namelist()}
-        weights = tmp_path / "weights.h5"
-        weights.write_bytes(members["model.weights.h5"])
-        with h5py.File(weights, "a") as file:
-            place = "layers/sequential/layers/conv2d"
-            file.move(f"{place}_1", place)
-        members["model.weights.h5"] = weights.read_bytes()
-        with zipfile.ZipFile(path, "w") as archive:
-            for name, content in members.items():
-                archive.writestr(name, content)
+        place = "layers/sequential/layers/conv2d"
+        moved(path, f"{place}_1", place)
     found = stored_kernels(path).kernels
     assert [k.name for k in found] == ["shared", "inner/own"]
     for kernel, layer in zip(
